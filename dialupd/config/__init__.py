@@ -1,0 +1,1 @@
+"""The configuration: its values, the table of settings that reads and documents it, and the checks between them."""

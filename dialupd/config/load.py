@@ -1,0 +1,224 @@
+"""From files to a checked `Config`.
+
+`load` reads everything, collects every problem, and gives either a configuration in which all references hold or a
+`ConfigError`.  What a single value may be is said in `kinds`; what stands here is what values must be to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from dialupd.config import settings as s
+from dialupd.config.kinds import NAME, show_duration
+from dialupd.config.problems import ConfigError, Problem, Wrong, nearest, quoted
+from dialupd.config.reader import Reader, keys
+from dialupd.config.sources import Table, read
+from dialupd.config.values import (
+    ClientSession,
+    Config,
+    Daemon,
+    ExecSession,
+    Match,
+    Mode,
+    ModemEntry,
+    Policy,
+    PppSession,
+    Retry,
+    Role,
+    Session,
+    SessionType,
+    TcpSession,
+    When,
+)
+
+Sessions = Mapping[str, Session | None]  # None: there is such a session, but of no known type
+
+
+def load(files: Sequence[tuple[str, bytes]]) -> Config:
+    """The configuration that the files, as (name, content) in order, make together; raises ConfigError."""
+    problems: list[Problem] = []
+    tree = read(files, problems)
+    daemon = _daemon(tree.daemon or Table("", "daemon"), problems)
+    read_sessions = {name: _session(name, table, problems) for name, table in tree.sessions.items()}
+    sessions = {name: session for name, session in read_sessions.items() if session}
+    policies = {name: _policy(name, table, read_sessions, problems) for name, table in tree.policies.items()}
+    modems = tuple(_modem(table, policies, problems) for table in tree.modems)
+    _check_modem_names(tree.modems, modems, problems)
+    for table_name, table in (*tree.sessions.items(), *tree.policies.items()):
+        try:
+            NAME.read(table_name)
+        except Wrong as wrong:
+            problems += [Problem(table.file, table.path, text) for _, text in wrong.faults]
+    if problems:
+        raise ConfigError(problems)
+    return Config(daemon, modems, MappingProxyType(policies), MappingProxyType(sessions))
+
+
+def _daemon(table: Table, problems: list[Problem]) -> Daemon:
+    r = Reader(table, s.DAEMON, problems)
+    return Daemon(state_directory=r.get(s.STATE_DIRECTORY), probe_unknown=r.get(s.PROBE_UNKNOWN))
+
+
+def _check_modem_names(tables: Iterable[Table], modems: Iterable[ModemEntry], problems: list[Problem]) -> None:
+    first: dict[str, Table] = {}
+    for table, modem in zip(tables, modems, strict=True):
+        if modem.name and (other := first.setdefault(modem.name, table)) is not table:
+            text = f"{quoted(modem.name)} is the name of {other.path} in {other.file} already; names must differ"
+            problems.append(Problem(table.file, f"{table.path}.name", text))
+
+
+def _modem(table: Table, policies: dict[str, Policy], problems: list[Problem]) -> ModemEntry:
+    r = Reader(table, s.MODEM, problems)
+    match_table = r.table("match")
+    match = _match(match_table, problems) if table.items.get("match") is match_table else Match()
+    entry = ModemEntry(
+        name=r.get(s.MODEM_NAME),
+        match=match,
+        usbserial=r.get(s.USBSERIAL),
+        speed=r.get(s.SPEED),
+        flow=r.get(s.FLOW),
+        init=r.get(s.INIT),
+        profile=r.get(s.PROFILE),
+        country=r.get(s.COUNTRY),
+        pin_file=r.get(s.PIN_FILE),
+        apn=r.get(s.APN),
+        policy=r.get(s.MODEM_POLICY),
+    )
+    if entry.usbserial and not {"vendor", "product"} <= match_table.items.keys():
+        r.tell(s.USBSERIAL, "needs match.vendor and match.product: they say what the generic driver may take")
+    if entry.policy and entry.policy not in policies:
+        r.tell(s.MODEM_POLICY, f"there is no [policy.{entry.policy}]{nearest(entry.policy, policies)}")
+    return entry
+
+
+def _match(table: Table, problems: list[Problem]) -> Match:
+    r = Reader(table, s.MATCH, problems)
+    match = Match(
+        vendor=r.get(s.VENDOR),
+        product=r.get(s.PRODUCT),
+        serial=r.get(s.SERIAL),
+        interface=r.get(s.INTERFACE),
+        driver=r.get(s.DRIVER),
+        path=r.get(s.PATH),
+        bus=r.get(s.BUS),
+        device=r.get(s.DEVICE),
+    )
+    if not table.items:
+        problems.append(Problem(table.file, table.path, "is empty; it needs one of " + ", ".join(keys(s.MATCH))))
+    if match.product and not r.has(s.VENDOR):
+        r.tell(s.PRODUCT, "means nothing without the vendor; add it")
+    return match
+
+
+def _policy(name: str, table: Table, sessions: Sessions, problems: list[Problem]) -> Policy:
+    r = Reader(table, s.POLICY, problems)
+    policy = Policy(
+        name=name,
+        mode=r.get(s.MODE),
+        session=r.get(s.POLICY_SESSION),
+        rings=r.get(s.RINGS),
+        allow_callers=r.get(s.ALLOW_CALLERS),
+        deny_callers=r.get(s.DENY_CALLERS),
+        max_duration=r.get(s.MAX_DURATION),
+        when=r.get(s.WHEN),
+        numbers=r.get(s.NUMBERS),
+        dial_command=r.get(s.DIAL_COMMAND),
+        timeout=r.get(s.TIMEOUT),
+        retry=_retry(r.table("retry"), problems),
+    )
+    r.check_effect(s.POLICY, policy.mode)
+    if policy.mode is not Mode.MANUAL and r.has(s.MODE) and not r.has(s.POLICY_SESSION):
+        r.tell(s.POLICY_SESSION, f"needs the key 'session' with mode = \"{policy.mode}\"")
+    if policy.mode is Mode.ORIGINATE and not r.has(s.NUMBERS):
+        r.tell(s.NUMBERS, "needs the key 'numbers' with mode = \"originate\"")
+    if policy.session:
+        if policy.session in sessions:
+            _check_session(r, policy, sessions[policy.session])
+        else:
+            r.tell(s.POLICY_SESSION, f"there is no [session.{policy.session}]{nearest(policy.session, sessions)}")
+    return policy
+
+
+def _check_session(r: Reader, policy: Policy, session: Session | None) -> None:
+    """The session must be one that can follow on how the call begins."""
+    match policy.mode, session:
+        case Mode.ORIGINATE, PppSession(role=Role.SERVER):
+            r.tell(
+                s.POLICY_SESSION, f'{quoted(session.name)} has role = "server", which is for calls that are answered'
+            )
+        case Mode.ANSWER, PppSession(role=Role.CLIENT):
+            r.tell(s.POLICY_SESSION, f'{quoted(session.name)} has role = "client"; callers need role = "server"')
+        case Mode.ORIGINATE, ClientSession() if policy.when is When.ALWAYS:
+            text = f'{quoted(session.name)} waits for a program, so nothing may dial by itself; write when = "manual"'
+            r.tell(s.POLICY_SESSION, text)
+
+
+def _retry(table: Table, problems: list[Problem]) -> Retry:
+    r = Reader(table, s.RETRY, problems)
+    retry = Retry(
+        first=r.get(s.RETRY_FIRST),
+        max=r.get(s.RETRY_MAX),
+        attempts=r.get(s.RETRY_ATTEMPTS),
+        per_day=r.get(s.RETRY_PER_DAY),
+    )
+    if retry.first > retry.max:
+        r.tell(s.RETRY_FIRST, f"is longer than 'max', the longest pause ({show_duration(retry.max)})")
+    return retry
+
+
+def _session(name: str, table: Table, problems: list[Problem]) -> Session | None:
+    # the type decides which keys there are: read it first, and leave the rest alone if it is unknown
+    aside: list[Problem] = []
+    kind = Reader(Table(table.file, table.path, {k: v for k, v in table.items.items() if k == "type"}), _TYPE, aside)
+    session_type = kind.get(s.SESSION_TYPE)
+    if aside:
+        problems += aside
+        return None
+    r = Reader(table, s.SESSIONS[session_type], problems, f' of the session type "{session_type}"')
+    r.get(s.SESSION_TYPE)
+    match session_type:
+        case SessionType.PPP:
+            return _ppp(name, r)
+        case SessionType.TCP:
+            host, port = r.get(s.TCP_ADDRESS)
+            return TcpSession(name, host, port)
+        case SessionType.EXEC:
+            return ExecSession(name, command=r.get(s.COMMAND), user=r.get(s.EXEC_USER))
+        case SessionType.CLIENT:
+            return ClientSession(name)
+
+
+_TYPE = s.Section("", "", (s.SESSION_TYPE,))
+
+
+def _ppp(name: str, r: Reader) -> PppSession:
+    session = PppSession(
+        name=name,
+        role=r.get(s.ROLE),
+        user=r.get(s.PPP_USER),
+        password_file=r.get(s.PASSWORD_FILE),
+        default_route=r.get(s.DEFAULT_ROUTE),
+        metric=r.get(s.METRIC),
+        dns=r.get(s.DNS),
+        idle=r.get(s.IDLE),
+        login=r.get(s.LOGIN),
+        options=r.get(s.OPTIONS),
+        local=r.get(s.LOCAL),
+        remote=r.get(s.REMOTE),
+        auth=r.get(s.AUTH),
+    )
+    r.check_effect(s.PPP, session.role)
+    if session.role is Role.SERVER:
+        for setting in (s.LOCAL, s.REMOTE, s.AUTH):
+            if not r.has(setting):
+                r.tell(setting, f"needs the key '{setting.key}' with role = \"server\": {setting.help}")
+    if session.local and session.local == session.remote:
+        r.tell(s.REMOTE, "is the address of this end too; the two must differ")
+    if session.password_file and not r.has(s.PPP_USER):
+        r.tell(s.PASSWORD_FILE, "is of no use without 'user'; add it")
+    sent = "".join(send for _, send in session.login)
+    for word, setting in (("{user}", s.PPP_USER), ("{password}", s.PASSWORD_FILE)):
+        if word in sent and not r.has(setting):
+            r.tell(s.LOGIN, f"sends {word}, but there is no '{setting.key}'")
+    return session

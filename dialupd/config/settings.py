@@ -1,0 +1,244 @@
+"""The table of settings: every key that the configuration takes, once.
+
+From it come the reading, the defaults (which are those of `values`), the errors about unknown keys and the reference.
+`only` names the values of the section's deciding key (a policy's mode, a ppp session's role) with which a setting has
+an effect; elsewhere it is an error, since nothing that is written may be without effect.  `later` keys are promised
+names that this version does not do: they are told apart from misspellings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from dialupd.config import kinds
+from dialupd.config.kinds import Kind, choice, duration, list_of, one_of_numbers, whole
+from dialupd.config.values import (
+    Auth,
+    Daemon,
+    Flow,
+    Match,
+    Mode,
+    ModemEntry,
+    Policy,
+    PppSession,
+    Profile,
+    Retry,
+    Role,
+    SessionType,
+    When,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T_co]):
+    """`default` of a required setting only fills the place until the error is told."""
+
+    key: str
+    kind: Kind[T_co]
+    default: T_co
+    help: str
+    required: bool = False
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubTable:
+    """A key whose value is a table with settings of its own."""
+
+    key: str
+    section: Section
+    help: str
+    required: bool = False
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The settings of one table. `title` is how it is written; `decider` the key that `only` speaks of."""
+
+    title: str
+    help: str
+    settings: tuple[Setting[object] | SubTable, ...]
+    decider: str = ""
+    later: tuple[str, ...] = ()
+
+
+def _section(
+    title: str, help: str, *settings: Setting[object] | SubTable, decider: str = "", later: tuple[str, ...] = ()
+) -> Section:
+    return Section(title, help, settings, decider, later)
+
+
+YEAR = 365 * 86400.0
+
+_DAEMON = Daemon()
+STATE_DIRECTORY = Setting("state-directory", kinds.PATH, _DAEMON.state_directory, "where the call history is kept")
+PROBE_UNKNOWN = Setting(
+    "probe-unknown", kinds.BOOLEAN, _DAEMON.probe_unknown,
+    "look for modems on serial devices that no [[modem]] names (never on serial cables and Bluetooth)",
+)  # fmt: skip
+DAEMON = _section("[daemon]", "The daemon itself.", STATE_DIRECTORY, PROBE_UNKNOWN)
+
+_MATCH = Match()
+VENDOR = Setting("vendor", kinds.HEX4, _MATCH.vendor, "USB vendor")
+PRODUCT = Setting("product", kinds.HEX4, _MATCH.product, "USB product; wants `vendor` beside it")
+SERIAL = Setting("serial", kinds.PRINTABLE, _MATCH.serial, "USB serial number")
+INTERFACE = Setting("interface", kinds.HEX2, _MATCH.interface, "USB interface number, for devices with several ports")
+DRIVER = Setting("driver", kinds.WORD, _MATCH.driver, 'kernel driver, such as "cdc_acm"')
+PATH = Setting("path", kinds.GLOB, _MATCH.path, "place on the bus: a pattern for udev's ID_PATH")
+BUS = Setting("bus", kinds.WORD, _MATCH.bus, 'bus of the device as udev names it, such as "usb"')
+DEVICE = Setting("device", kinds.DEVICE_GLOB, _MATCH.device, "the device node")
+MATCH = _section(
+    "match", "Which devices a `[[modem]]` is for: every field that is given must fit, and one is needed.",
+    VENDOR, PRODUCT, SERIAL, INTERFACE, DRIVER, PATH, BUS, DEVICE, later=("address", "url"),
+)  # fmt: skip
+
+_MODEM = ModemEntry()
+MODEM_NAME = Setting("name", kinds.NAME, _MODEM.name, "name by which people and commands call the modem")
+USBSERIAL = Setting(
+    "usbserial", kinds.BOOLEAN, _MODEM.usbserial,
+    "bind the generic serial driver to this vendor and product, for modems that no driver takes",
+)  # fmt: skip
+SPEED = Setting(
+    "speed",
+    one_of_numbers(300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600),
+    _MODEM.speed, "speed of the port in bit/s, not of the line",
+)  # fmt: skip
+FLOW = Setting("flow", choice(Flow), _MODEM.flow, "flow control between this machine and the modem")
+INIT = Setting(
+    "init", list_of(kinds.INIT, "AT commands"), _MODEM.init,
+    "commands sent after the built-in ones, each of which must answer OK",
+)  # fmt: skip
+PROFILE = Setting(
+    "profile", choice(Profile, hidden=("",)), _MODEM.profile,
+    "a built-in tuning: `voip` limits the modulation for lines that run over the Internet",
+)  # fmt: skip
+COUNTRY = Setting("country", kinds.COUNTRY, _MODEM.country, "country of the line, set with AT+GCI")
+PIN_FILE = Setting("pin-file", kinds.PATH, _MODEM.pin_file, "file with the PIN of the SIM card")
+APN = Setting("apn", kinds.APN, _MODEM.apn, "access point name of phones and sticks, set with AT+CGDCONT")
+MODEM_POLICY = Setting(
+    "policy", kinds.NAME, _MODEM.policy, "the policy the modem follows; without one it only does what is asked by hand"
+)
+MODEM = _section(
+    "[[modem]]", "A modem, or a kind of modem. The first entry that fits a device is used.",
+    MODEM_NAME, SubTable("match", MATCH, "which devices the entry is for", required=True),
+    USBSERIAL, SPEED, FLOW, INIT, PROFILE, COUNTRY, PIN_FILE, APN, MODEM_POLICY,
+)  # fmt: skip
+
+_RETRY = Retry()
+RETRY_FIRST = Setting("first", duration(1, 86400), _RETRY.first, "pause before the second call; it doubles each time")
+RETRY_MAX = Setting("max", duration(1, 7 * 86400), _RETRY.max, "longest pause")
+RETRY_ATTEMPTS = Setting(
+    "attempts", whole(0, 100000), _RETRY.attempts, "failed calls in a row until the policy is blocked; 0 is no limit"
+)
+RETRY_PER_DAY = Setting(
+    "per-day",
+    whole(0, 100000),
+    _RETRY.per_day,
+    "calls in one day until the policy is blocked for the rest of it; 0 is no limit",
+)
+RETRY = _section(
+    "retry", "The pauses and limits of redialling. `dialupctl resume` lifts a block.",
+    RETRY_FIRST, RETRY_MAX, RETRY_ATTEMPTS, RETRY_PER_DAY,
+)  # fmt: skip
+
+_POLICY = Policy(name="", mode=Mode.MANUAL)
+_ANSWER, _ORIGINATE, _DIALS = ("answer",), ("originate",), ("originate", "manual")
+MODE = Setting("mode", choice(Mode), _POLICY.mode, "who begins the calls", required=True)
+RINGS = Setting(
+    "rings", whole(1, 20), _POLICY.rings, "ring at which a call is answered; the caller's number comes after the first",
+    only=_ANSWER,
+)  # fmt: skip
+POLICY_SESSION = Setting(
+    "session", kinds.NAME, _POLICY.session, "the session that gets a connected line; may be left out with `manual`"
+)
+ALLOW_CALLERS = Setting(
+    "allow-callers", list_of(kinds.CALLER, "number patterns"), _POLICY.allow_callers,
+    'callers that are answered; nothing means everybody; "none" is a call without a number', only=_ANSWER,
+)  # fmt: skip
+DENY_CALLERS = Setting(
+    "deny-callers", list_of(kinds.CALLER, "number patterns"), _POLICY.deny_callers,
+    "callers that are never answered, asked before `allow-callers`", only=_ANSWER,
+)  # fmt: skip
+MAX_DURATION = Setting(
+    "max-duration", duration(1, YEAR), _POLICY.max_duration, "longest time that one call may stay connected"
+)
+WHEN = Setting(
+    "when",
+    choice(When, later=("demand",), hint=" (calendar expressions and demand are not available in this version)"),
+    _POLICY.when, "dial by itself and again after each end, or only when asked", only=_ORIGINATE,
+)  # fmt: skip
+NUMBERS = Setting(
+    "numbers", list_of(kinds.NUMBER, "numbers that can be dialled", least=1), _POLICY.numbers,
+    "numbers to dial, the next one after a failure", only=_DIALS,
+)  # fmt: skip
+DIAL_COMMAND = Setting("dial-command", kinds.DIAL_COMMAND, _POLICY.dial_command, "what stands before the number")
+TIMEOUT = Setting(
+    "timeout", duration(5, 600), _POLICY.timeout,
+    "longest wait for a carrier, dialling or answering; more than the modem's own (S7, mostly 50 to 60 s)",
+)  # fmt: skip
+POLICY = _section(
+    "[policy.NAME]", "What a modem does by itself.",
+    MODE, RINGS, POLICY_SESSION, ALLOW_CALLERS, DENY_CALLERS, MAX_DURATION, WHEN, NUMBERS, DIAL_COMMAND, TIMEOUT,
+    SubTable("retry", RETRY, "pauses and limits of redialling", only=_ORIGINATE),
+    decider="mode", later=("hours", "ask"),
+)  # fmt: skip
+
+SESSION_TYPE = Setting(
+    "type", choice(SessionType, later=("login", "auto")), SessionType.CLIENT, "what takes the line", required=True
+)
+
+_PPP = PppSession("")
+_CLIENT, _SERVER = ("client",), ("server",)
+ROLE = Setting(
+    "role", choice(Role), _PPP.role, "`client` joins the far end's network, `server` lets a caller into this one"
+)
+PPP_USER = Setting("user", kinds.WORD, _PPP.user, "name that the far end knows us by", only=_CLIENT)
+PASSWORD_FILE = Setting(
+    "password-file", kinds.PATH, _PPP.password_file, "file whose first line is the password; wants `user`", only=_CLIENT
+)
+DEFAULT_ROUTE = Setting(
+    "default-route", kinds.BOOLEAN, _PPP.default_route, "send everything else over this link", only=_CLIENT
+)
+METRIC = Setting(
+    "metric", whole(0, 2**32 - 1), _PPP.metric, "metric of the default route; the lowest one of the machine is used",
+    only=_CLIENT,
+)  # fmt: skip
+DNS = Setting("dns", kinds.BOOLEAN, _PPP.dns, "use the name servers that the far end gives", only=_CLIENT)
+IDLE = Setting("idle", duration(1, YEAR), _PPP.idle, "hang up after so long without traffic")
+LOGIN = Setting(
+    "login", list_of(kinds.LOGIN_PAIR, 'pairs such as ["ogin:", "{user}"]'), _PPP.login,
+    "what to wait for and what to send before PPP begins; `{user}` and `{password}` stand for those of the session",
+    only=_CLIENT,
+)  # fmt: skip
+OPTIONS = Setting("options", list_of(kinds.ARGUMENT, "texts"), _PPP.options, "more options for pppd, one word each")
+LOCAL = Setting("local", kinds.IPV4, _PPP.local, "address of this end; needed with `server`")
+REMOTE = Setting("remote", kinds.REMOTE, _PPP.remote, "address of the far end; needed with `server`")
+AUTH = Setting(
+    "auth", list_of(choice(Auth, later=("radius",)), "pap, chap and mschap-v2"), _PPP.auth,
+    "ways in which a caller may prove who he is, by pppd's own secrets; needed with `server`, where [] lets anyone in",
+    only=_SERVER,
+)  # fmt: skip
+PPP = _section(
+    '[session.NAME] with type = "ppp"', "PPP on the line, by pppd.",
+    SESSION_TYPE, ROLE, PPP_USER, PASSWORD_FILE, DEFAULT_ROUTE, METRIC, DNS, IDLE, LOGIN, OPTIONS, LOCAL, REMOTE, AUTH,
+    decider="role",
+)  # fmt: skip
+TCP_ADDRESS = Setting("address", kinds.ADDRESS, ("", 0), "the service, by name or by address", required=True)
+TCP = _section('[session.NAME] with type = "tcp"', "The line is joined to a TCP service.", SESSION_TYPE, TCP_ADDRESS)
+COMMAND = Setting("command", kinds.COMMAND, (), "the program and its arguments; no shell is between", required=True)
+EXEC_USER = Setting("user", kinds.USER_NAME, "", "who runs it; without one, the daemon's own user")
+EXEC = _section(
+    '[session.NAME] with type = "exec"', "The line is a program's standard input, output and error.",
+    SESSION_TYPE, COMMAND, EXEC_USER,
+)  # fmt: skip
+CLIENT = _section(
+    '[session.NAME] with type = "client"', "The line waits for a program that takes it over D-Bus.", SESSION_TYPE
+)
+SESSIONS = {SessionType.PPP: PPP, SessionType.TCP: TCP, SessionType.EXEC: EXEC, SessionType.CLIENT: CLIENT}
+
+ALL = (DAEMON, MODEM, MATCH, POLICY, RETRY, PPP, TCP, EXEC, CLIENT)
+TOP = ("daemon", "modem", "policy", "session")

@@ -1,0 +1,189 @@
+"""What the configuration says, as values.
+
+Every field is plain and compared by value: a reload leaves untouched what compares equal to what was there before.
+Texts are "" where nothing was written; durations are seconds.  Values are made by `config.load` and are checked there,
+so a reader need not check them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+Argv = tuple[str, ...]
+
+
+class Flow(StrEnum):
+    """Flow control between this machine and the modem."""
+
+    RTSCTS = "rtscts"
+    XONXOFF = "xonxoff"
+    NONE = "none"
+
+
+class Profile(StrEnum):
+    """A named tuning of the modem; NONE leaves it as the maker set it."""
+
+    NONE = ""
+    VOIP = "voip"
+
+
+class Mode(StrEnum):
+    """Who begins the calls of a policy."""
+
+    ANSWER = "answer"
+    ORIGINATE = "originate"
+    MANUAL = "manual"
+
+
+class When(StrEnum):
+    """When a policy that originates dials by itself."""
+
+    ALWAYS = "always"
+    MANUAL = "manual"
+
+
+class SessionType(StrEnum):
+    """The `type` of a session, which decides the class of its value."""
+
+    PPP = "ppp"
+    TCP = "tcp"
+    EXEC = "exec"
+    CLIENT = "client"
+
+
+class Role(StrEnum):
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Auth(StrEnum):
+    """How a caller must prove who he is; the words are pppd's `require-` options."""
+
+    PAP = "pap"
+    CHAP = "chap"
+    MSCHAP_V2 = "mschap-v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    state_directory: str = "/var/lib/dialupd"
+    probe_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a device must show; "" is not asked about.  `path` and `device` are globs, the others exact."""
+
+    vendor: str = ""
+    product: str = ""
+    serial: str = ""
+    interface: str = ""
+    driver: str = ""
+    path: str = ""
+    bus: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModemEntry:
+    """One `[[modem]]`.  `init` commands are whole ("AT…"); `policy` "" means only what the bus asks for."""
+
+    name: str = ""
+    match: Match = Match()
+    usbserial: bool = False
+    speed: int = 115200
+    flow: Flow = Flow.RTSCTS
+    init: tuple[str, ...] = ()
+    profile: Profile = Profile.NONE
+    country: str = ""
+    pin_file: str = ""
+    apn: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Pauses between calls, doubled from `first` to `max`; `attempts` in a row and `per_day` are 0 for no limit."""
+
+    first: float = 5.0
+    max: float = 600.0
+    attempts: int = 0
+    per_day: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One `[policy.NAME]`.  `timeout` bounds one dialling, `max_duration` (0 = none) one connected call."""
+
+    name: str
+    mode: Mode
+    session: str = ""
+    rings: int = 2
+    allow_callers: tuple[str, ...] = ()
+    deny_callers: tuple[str, ...] = ()
+    max_duration: float = 0.0
+    when: When = When.ALWAYS
+    numbers: tuple[str, ...] = ()
+    dial_command: str = "ATDT"
+    timeout: float = 70.0
+    retry: Retry = Retry()
+
+
+@dataclass(frozen=True, slots=True)
+class PppSession:
+    """`type = "ppp"`.  `dns` asks the far end for name servers; `idle` 0 is never; `login` pairs are (expect, send)."""
+
+    name: str
+    role: Role = Role.CLIENT
+    user: str = ""
+    password_file: str = ""
+    default_route: bool = False
+    metric: int = 700
+    dns: bool = False
+    idle: float = 0.0
+    login: tuple[tuple[str, str], ...] = ()
+    options: Argv = ()
+    local: str = ""
+    remote: str = ""
+    auth: tuple[Auth, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSession:
+    """`type = "tcp"`: the line is joined to a TCP service; an IPv6 host stands here without its brackets."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSession:
+    """`type = "exec"`: the line is the program's stdin, stdout and stderr; `user` "" is the daemon's own."""
+
+    name: str
+    command: Argv
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSession:
+    """`type = "client"`: a client on the bus takes the data stream with Open()."""
+
+    name: str
+
+
+Session = PppSession | TcpSession | ExecSession | ClientSession
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it; `modems` stand in the order in which they are tried."""
+
+    daemon: Daemon = Daemon()
+    modems: tuple[ModemEntry, ...] = ()
+    policies: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType({}))
+    sessions: Mapping[str, Session] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,76 @@
+"""What systemd is told: readiness, status, reloads, the watchdog's heartbeat.
+
+One datagram each to the socket in NOTIFY_SOCKET (`@` begins an abstract name).  Without it (not under systemd)
+everything does nothing.  A message that cannot be sent at once is dropped: the next heartbeat is near.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+# systemd cuts longer lines.
+STATUS_LIMIT = 240
+
+
+class Notifier:
+    """The line to the service manager; made once by the daemon."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        environment = os.environ if environment is None else environment
+        name = environment.get("NOTIFY_SOCKET", "")
+        self._socket: socket.socket | None = None
+        if name.startswith(("/", "@")):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+            self._address = "\0" + name[1:] if name.startswith("@") else name
+        self.watchdog_interval = _watchdog_interval(environment) if self._socket else None
+
+    def ready(self, status: str = "") -> None:
+        """The start, or a reload, is done."""
+        self._send("READY=1", *_status(status))
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(*_status(text))
+
+    def reloading(self) -> None:
+        """A reload begins; `ready` ends it."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self, status: str = "") -> None:
+        """The daemon is on its way out."""
+        self._send("STOPPING=1", *_status(status))
+
+    def watchdog(self) -> None:
+        """Alive; due every `watchdog_interval` seconds when that is not None."""
+        self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        """No more messages."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            sock.close()
+
+    def _send(self, *lines: str) -> None:
+        if self._socket is not None and lines:
+            with contextlib.suppress(OSError):
+                self._socket.sendto("\n".join(lines).encode(), self._address)
+
+
+def _status(text: str) -> tuple[str, ...]:
+    """A status line; other text than ours may be in it, so a line break must not begin a field."""
+    line = "".join(c if c.isprintable() else " " for c in text)[:STATUS_LIMIT]
+    return (f"STATUS={line}",) if line else ()
+
+
+def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
+    """Seconds between heartbeats, half of what systemd allows; None when it does not watch us."""
+    pid = environment.get("WATCHDOG_PID", "")
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    if not microseconds.isdecimal() or int(microseconds) == 0 or pid not in ("", str(os.getpid())):
+        return None
+    return int(microseconds) / 2_000_000

@@ -1,0 +1,400 @@
+"""What a modem's owner does in each state; each activity ends with the step that comes next.
+
+An activity may be cancelled at any await, when a request or the line has moved the state; what it leaves behind is then
+taken up by the activity of the new state: `hanging_up` ends a session that still runs and aborts a dialling that is
+still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Never
+
+from dialupd.io.port import Port, PortError, PortFault
+from dialupd.io.usbserial import BindError
+from dialupd.model import EndReason, ModemState, Transport
+from dialupd.modem import calling, probe, timing
+from dialupd.modem.channel import Channel, NoReply, PortLost
+from dialupd.modem.hangup import HangUpFailed, hang_up
+from dialupd.modem.line import ConnectedLine
+from dialupd.modem.owner import Activity, Ending, Modem, Step
+from dialupd.modem.redialer import Entry
+from dialupd.modem.requests import CLIENT, begin_call
+from dialupd.policy import Answer, Reject, Stop, answer_decision
+from dialupd.sessions.base import CallFacts, SessionEnd
+from dialupd.sessions.start import make_session
+from dialupd.states import ModemEvent
+
+log = logging.getLogger(__name__)
+
+SPEEDS = (115200, 57600, 38400, 19200, 9600, 2400)
+"""Tried in turn on ports where the speed is real and the modem silent at the configured one."""
+
+
+async def _for_ever() -> Never:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("unreachable")
+
+
+# -- getting ready
+
+
+async def binding(modem: Modem) -> Step:
+    """Let the generic driver take the device; its tty then comes by udev, and the registry says so."""
+    try:
+        await modem.host.bind(modem.device)
+    except BindError as error:
+        return Step(ModemEvent.FAULT, str(error))
+    return await _for_ever()
+
+
+async def probing(modem: Modem) -> Step:
+    """Open the port and bring the modem to a known state."""
+    if modem.memory.disabled:
+        return Step(ModemEvent.DISABLE, "disabled by a person")
+    reset = modem.state is ModemState.RESETTING
+    modem.close_port()
+    try:
+        findings = await _find(modem, reset=reset)
+        channel = modem.channel
+        assert channel is not None
+        capabilities = await _initialise(modem, channel, findings)
+    except (PortError, probe.ProbeError) as error:
+        modem.close_port()
+        return Step(ModemEvent.FAULT, str(error))
+    except PortLost:
+        modem.close_port()
+        return Step(ModemEvent.FAULT, "the port went away while the modem was probed")
+    modem.failures = 0
+    modem.show(
+        replace(
+            modem.view,
+            manufacturer=findings.manufacturer,
+            model=findings.model,
+            firmware=findings.firmware,
+            capabilities=capabilities,
+            modulations=findings.modulations,
+            attempts=0,
+            next_attempt=0,
+        )
+    )
+    return Step(ModemEvent.PROBED, "the modem answers and is initialised")
+
+
+async def _find(modem: Modem, *, reset: bool) -> probe.Findings:
+    """Open the port at the configured speed, where speeds are real at others too, until the modem answers."""
+    entry = modem.entry
+    speeds = [entry.speed]
+    if modem.device.transport is Transport.SERIAL:
+        speeds += [speed for speed in SPEEDS if speed != entry.speed]
+    for speed in speeds:
+        port = await modem.host.open_port(modem.device.node, speed, entry.flow)
+        port.on_lost = modem.port_lost
+        modem.channel = channel = Channel(port, modem.id, modem.unsolicited, modem.stray)
+        try:
+            await probe.synchronise(channel, reset=reset)
+        except probe.ProbeError:
+            if speed == speeds[-1]:
+                raise
+            modem.close_port()
+            continue
+        if speed != entry.speed:
+            log.warning("%s answers at %d bit/s, not at %d: set speed in its [[modem]]", modem.id, speed, entry.speed)
+        modem.findings = await probe.identify(channel)
+        return modem.findings
+    raise AssertionError("there is at least one speed")
+
+
+async def _initialise(modem: Modem, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
+    entry = modem.entry
+    pin = _pin(entry.pin_file)
+    if pin and pin == modem.memory.refused_pin:
+        raise probe.ProbeError("the SIM has refused this PIN; mend pin-file, then reset the modem")
+    try:
+        capabilities = await probe.initialise(channel, entry, findings, pin)
+    except probe.PinRefused:
+        modem.memory.refused_pin = pin
+        raise
+    modem.applied = entry
+    return capabilities
+
+
+def _pin(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        pin = Path(file).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise probe.ProbeError(f"pin-file {file} cannot be read: {error}") from None
+    if not pin.isdigit() or not 4 <= len(pin) <= 8:
+        raise probe.ProbeError(f"pin-file {file} holds no PIN of four to eight digits")
+    return pin
+
+
+async def failed(modem: Modem) -> Step:
+    """Wait for the next attempt; each failure doubles the pause."""
+    modem.close_port()
+    pause = min(timing.RETRY_FIRST * 2.0 ** min(modem.failures, 32), timing.RETRY_MAX)
+    modem.failures += 1
+    modem.show(replace(modem.view, attempts=modem.failures, next_attempt=modem.host.now() + int(pause * 1e6)))
+    await asyncio.sleep(pause)
+    return Step(ModemEvent.RETRY if modem.device.node else ModemEvent.BIND, "trying again")
+
+
+async def away(modem: Modem) -> Step:
+    """Disabled, lent out or unsupported: the port is closed and nothing is done."""
+    modem.close_port()
+    modem.applied = None
+    modem.show(replace(modem.view, attempts=0, next_attempt=0))
+    return await _for_ever()
+
+
+# -- waiting for a call
+
+
+async def idle(modem: Modem) -> Step:
+    """Wait: for a ring, for a request, or until the policy wants to dial."""
+    if modem.memory.disabled:
+        return Step(ModemEvent.DISABLE, "disabled by a person")
+    if modem.applied != modem.entry:
+        return Step(ModemEvent.RESET, "the configuration has changed")
+    blocked = modem.state is ModemState.BLOCKED
+    policy, host = modem.policy, modem.host
+    modem.show(replace(modem.view, policy=policy.name if policy else "", attempts=0, next_attempt=0))
+    if policy is None or host.suspended(policy.name):
+        return Step(ModemEvent.UNBLOCK, "its policy does not dial") if blocked else await _for_ever()
+    loop = asyncio.get_running_loop()
+    redialer = modem.memory.redialer
+    match redialer.plan(policy, host.calls_today(modem.id, policy.name), loop.time(), host.today()):
+        case Entry(due=due, number=number) if due is not None:
+            if blocked:
+                return Step(ModemEvent.UNBLOCK, "calls again")
+            pause = max(0.0, due - loop.time())
+            modem.show(
+                replace(
+                    modem.view,
+                    attempts=redialer.attempts(policy),
+                    next_attempt=host.now() + int(pause * 1e6),
+                )
+            )
+            await asyncio.sleep(pause)
+            begin_call(modem, policy, policy.numbers[number % len(policy.numbers)])
+            return Step(ModemEvent.DIAL, f"the policy {policy.name} dials")
+        case Stop(reason, for_today):
+            if not blocked:
+                return Step(ModemEvent.BLOCK, reason)
+            modem.show(replace(modem.view, attempts=redialer.attempts(policy)))
+            if not for_today:
+                await _for_ever()
+            await asyncio.sleep(host.until_tomorrow())
+            return Step(ModemEvent.UNBLOCK, "a new day")
+        case _:
+            return Step(ModemEvent.UNBLOCK, "its policy does not dial by itself") if blocked else await _for_ever()
+
+
+async def ringing(modem: Modem) -> Step:
+    """Each ring begins this anew: answer if it is time, else wait for the next."""
+    policy, call = modem.policy, modem.call
+    assert call is not None, "a modem rings only with a call"
+    if policy is not None and not modem.host.suspended(policy.name):
+        caller = modem.caller
+        number = caller.number or ("" if caller.withheld else None)
+        match answer_decision(policy, modem.view.rings, number):
+            case Answer():
+                call.answering(policy.session or CLIENT)
+                return Step(ModemEvent.ANSWER, f"the policy {policy.name} answers")
+            case Reject(reason):
+                modem.ignore_rings()
+                modem.end_call(EndReason.REJECTED, reason)
+                return Step(ModemEvent.RINGS_END, reason)
+            case _:
+                pass
+    await asyncio.sleep(timing.RING_TIMEOUT)
+    modem.end_call(EndReason.NO_ANSWER, "the caller gave up before anybody answered")
+    return Step(ModemEvent.RINGS_END, "the rings have stopped")
+
+
+# -- a call
+
+
+async def establishing(modem: Modem) -> Step:
+    """Dial or answer, until the modems are connected or it is clear that they will not be."""
+    channel, call = modem.channel, modem.call
+    assert channel is not None and call is not None
+    modem.collided = False
+    policy = modem.host.policy(call.view.policy)
+    limit = policy.timeout if policy else timing.CARRIER_WAIT + timing.CARRIER_MARGIN
+    plan = modem.plan or calling.Plan("ATA", limit)
+    if plan.modulation:
+        modem.applied = None
+    try:
+        outcome = await calling.establish(channel, plan)
+    except PortError as error:
+        outcome = calling.Failed(EndReason.MODEM_ERROR, str(error), aborting=True)
+    except PortLost:
+        modem.end_call(EndReason.MODEM_LOST, "the modem was unplugged")
+        return Step(ModemEvent.FAULT, "the port went away during the call")
+    match outcome:
+        case calling.Connected(line, text):
+            call.connected(line)
+            modem.connect_text = text
+            return Step(ModemEvent.CONNECT, f"connected {text}".rstrip())
+        case calling.Failed(reason, detail, aborting):
+            if modem.collided and reason in (EndReason.NO_CARRIER, EndReason.BUSY, EndReason.MODEM_ERROR):
+                reason, detail = EndReason.COLLISION, "the line rang while it was being dialled"
+            modem.ending = Ending(reason, detail, in_command_state=not aborting, aborting=aborting)
+            return Step(ModemEvent.CALL_FAILED, f"{reason}: {detail}")
+
+
+async def connected(modem: Modem) -> Step:
+    """Lend the line to the session, until it ends, the carrier goes or the time is over."""
+    channel, call = modem.channel, modem.call
+    assert channel is not None and call is not None
+    modem.carrier_lost.clear()
+    policy = modem.host.policy(call.view.policy)
+    try:
+        task = modem.session_task = await _begin_session(modem, channel)
+    except PortError as error:
+        modem.ending = Ending(EndReason.SESSION_FAILED, str(error))
+        return Step(ModemEvent.HANG_UP, str(error))
+    carrier = asyncio.create_task(modem.carrier_lost.wait(), name=f"{modem.id}: carrier")
+    limit = policy.max_duration if policy and policy.max_duration else None
+    try:
+        await asyncio.wait({task, carrier}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        carrier.cancel()
+    if modem.carrier_lost.is_set():
+        modem.ending = Ending(EndReason.REMOTE_HANGUP, "the carrier is gone", in_command_state=True)
+        return Step(ModemEvent.CARRIER_LOST, "the carrier is gone")
+    if not task.done():
+        modem.ending = Ending(EndReason.MAX_DURATION, f"max-duration of the policy is {limit:g} s")
+        return Step(ModemEvent.HANG_UP, "the call has lasted as long as it may")
+    end = task.result()
+    lost = end.reason is EndReason.REMOTE_HANGUP
+    modem.ending = Ending(end.reason, end.detail, in_command_state=lost)
+    event = ModemEvent.CARRIER_LOST if lost else ModemEvent.HANG_UP
+    return Step(event, f"{end.reason}: {end.detail}" if end.detail else end.reason)
+
+
+async def _begin_session(modem: Modem, channel: Channel) -> asyncio.Task[SessionEnd]:
+    call, port = modem.call, channel.port
+    assert call is not None
+    view = call.view
+    early = channel.release()
+    shows_carrier = await _carrier_shows(port)
+    port.prepare_handover()
+    config = modem.host.session(view.session)
+    if config is None:
+        raise PortError(PortFault.IO, f"the session {view.session} was taken out of the configuration")
+    facts = CallFacts(
+        call=view.call,
+        modem=modem.id,
+        device=port.path,
+        direction=view.direction,
+        number=view.number,
+        caller_id=view.caller_id,
+        caller_name=view.caller_name,
+        policy=view.policy,
+        session=view.session,
+        line_rate=view.line_rate,
+        port_rate=view.port_rate,
+        connect=modem.connect_text,
+    )
+    line = ConnectedLine(port, shows_carrier, early)
+    call.session = session = make_session(config, line, facts, call.progress, modem.host.paths)
+    return asyncio.create_task(session.run(), name=f"{modem.id}: session {view.session}")
+
+
+async def _carrier_shows(port: Port) -> bool:
+    """Does the port show this call's carrier?  Then the kernel is to hang it up when carrier goes."""
+    lines = port.lines()
+    if lines is not None and not lines.dcd:
+        await asyncio.sleep(timing.CARRIER_GRACE)
+        lines = port.lines()
+    if lines is None or not lines.dcd:
+        return False
+    port.carrier_watch(True)
+    return True
+
+
+async def hanging_up(modem: Modem) -> Step:
+    """End the session in good order, bring the modem back to command state, and initialise it for the next call."""
+    await _end_session(modem)
+    channel, ending = modem.channel, modem.ending
+    if channel is None:
+        modem.end_call(EndReason.MODEM_LOST)
+        return Step(ModemEvent.FAULT, "the port is gone")
+    try:
+        await _line_down(channel, ending)
+    except (PortError, PortLost) as error:
+        lost = isinstance(error, PortLost) or error.reason in (PortFault.GONE, PortFault.IO)
+        modem.end_call(EndReason.MODEM_LOST if lost else ending.reason, f"the modem went away: {error}")
+        return Step(ModemEvent.FAULT, f"the modem went away: {error}")
+    except HangUpFailed as error:
+        modem.end_call(ending.reason, ending.detail)
+        return Step(ModemEvent.FAULT, str(error))
+    modem.end_call(ending.reason, ending.detail)
+    try:
+        if modem.applied == modem.entry:
+            await _initialise(modem, channel, modem.findings)
+    except (PortError, PortLost, NoReply, probe.ProbeError) as error:
+        return Step(ModemEvent.FAULT, str(error))
+    return Step(ModemEvent.HUNG_UP, "the line is free")
+
+
+async def _line_down(channel: Channel, ending: Ending) -> None:
+    port = channel.port
+    for last in (False, True):
+        try:
+            if not port.is_open:
+                await port.reopen()
+                channel.resume()
+            elif channel.handed_over:
+                port.take_back()
+                channel.resume()
+            await hang_up(channel, in_command_state=ending.in_command_state, aborting=ending.aborting)
+        except PortLost:
+            # Carrier went in the same moment: the kernel has hung the port up, and it can be opened again.
+            if last:
+                raise
+        else:
+            return
+
+
+async def _end_session(modem: Modem) -> None:
+    task, modem.session_task = modem.session_task, None
+    if task is None:
+        return
+    if not task.done():
+        call = modem.call
+        if call is not None and call.session is not None:
+            call.session.stop(modem.ending.reason)
+        await asyncio.wait({task}, timeout=timing.SESSION_STOP)
+    if not task.done():
+        log.warning("%s: the session did not end in %g s and is killed", modem.id, timing.SESSION_STOP)
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(task, return_exceptions=True)
+
+
+ACTIVITIES: Mapping[ModemState, Activity] = {
+    ModemState.BINDING: binding,
+    ModemState.PROBING: probing,
+    ModemState.READY: idle,
+    ModemState.RINGING: ringing,
+    ModemState.ANSWERING: establishing,
+    ModemState.DIALING: establishing,
+    ModemState.CONNECTED: connected,
+    ModemState.HANGING_UP: hanging_up,
+    ModemState.RESETTING: probing,
+    ModemState.DISABLED: away,
+    ModemState.INHIBITED: away,
+    ModemState.BLOCKED: idle,
+    ModemState.UNSUPPORTED: away,
+    ModemState.FAILED: failed,
+}

@@ -1,0 +1,163 @@
+"""The AT dialogue on an open port: one command at a time, what comes unasked to a callback.
+
+The reader's callback turns bytes into lines and lines into replies at once, so nothing waits between a byte's arrival
+and the decision that it causes.  While a command that may end in CONNECT is in flight the port is read byte by byte:
+whatever the far end sends behind the CONNECT line stays in the kernel for the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from dialupd.at.exchange import Consumed, Exchange, Reply, Stray, Unsolicited, is_dialling
+from dialupd.at.lines import Lexer, Line, Prompt, Wait
+from dialupd.at.results import Final, Result
+from dialupd.io.port import READ_BYTES, Lost, Port
+from dialupd.modem import timing
+
+log = logging.getLogger("dialupd.at")
+
+
+class NoReply(Exception):
+    """The modem did not answer a command in time."""
+
+
+class PortLost(Exception):
+    """The port ended: unplugged, or hung up by the kernel on loss of carrier."""
+
+    def __init__(self, lost: Lost) -> None:
+        super().__init__(f"the port is {lost.value}")
+        self.lost = lost
+
+
+class Channel:
+    """Owns the reading of a port until `release()`, and again after `resume()`."""
+
+    def __init__(
+        self, port: Port, name: str, on_unsolicited: Callable[[str], None], on_stray: Callable[[Result], None]
+    ) -> None:
+        self.port = port
+        self.echoes_only = False
+        """Since the last `sync` the modem has said nothing but our own commands."""
+        self.handed_over = False
+        """The port is lent to a session."""
+        self._name = name
+        self._on_unsolicited = on_unsolicited
+        self._on_stray = on_stray
+        self._lexer = Lexer()
+        self._exchange = Exchange()
+        self._reply: asyncio.Future[Reply] | None = None
+        self._turn = asyncio.Lock()
+        self._unsure: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.resume()
+
+    def resume(self) -> None:
+        """Read the port from now on."""
+        self._lexer.clear()
+        self.handed_over = False
+        self.port.start_reading(self._received)
+
+    def release(self) -> bytes:
+        """Stop reading, for a session: gives what was read behind the last line, nearly always nothing."""
+        self.port.stop_reading()
+        self.handed_over = True
+        self._cancel_unsure()
+        return self._lexer.take_rest()
+
+    def lost(self, lost: Lost) -> None:
+        """The port ended; a command in flight raises PortLost."""
+        self._cancel_unsure()
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(PortLost(lost))
+
+    async def command(self, text: str, timeout: float = timing.REPLY, *, shown: str | None = None) -> Reply:
+        """Send one command line, after the one in flight, and give its reply; `shown` is for the log, without secrets.
+
+        Raises NoReply after `timeout` seconds, PortLost, PortError, and ValueError for text that is no command line.
+        """
+        async with self._turn:
+            return await self._command(text, timeout, shown or text)
+
+    async def _command(self, text: str, timeout: float, shown: str) -> Reply:
+        data = self._exchange.command(text)
+        self.port.chunk = 1 if is_dialling(text) else READ_BYTES
+        self._reply = self._loop.create_future()
+        log.debug("%s > %s", self._name, shown)
+        try:
+            self.port.write(data)
+            async with asyncio.timeout(timeout):
+                return await self._reply
+        except TimeoutError:
+            raise NoReply(f"no answer to {shown} in {timeout:g} s") from None
+        finally:
+            self._reply = None
+            self._exchange.abandon()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes that are no command: the escape sequence, a CR that aborts dialling."""
+        log.debug("%s > %a", self._name, data)
+        self.port.write(data)
+
+    def flush(self) -> None:
+        """Forget all that has arrived."""
+        self._cancel_unsure()
+        self._lexer.clear()
+        self.port.flush_input()
+        self.echoes_only = False
+
+    @property
+    def numeric(self) -> bool:
+        return self._exchange.numeric
+
+    @numeric.setter
+    def numeric(self, value: bool) -> None:
+        self._exchange.numeric = value
+
+    def _received(self, data: bytes) -> None:
+        self._cancel_unsure()
+        self._lexer.feed(data)
+        while True:
+            token = self._lexer.next()
+            if token is Wait.UNSURE:
+                self._unsure = self._loop.call_later(timing.LF_WAIT, self._settle)
+            if isinstance(token, Wait):
+                return
+            if self._take(token):
+                return
+
+    def _settle(self) -> None:
+        self._unsure = None
+        while not isinstance(token := self._lexer.flush(), Wait):
+            if self._take(token):
+                return
+
+    def _take(self, token: Line | Prompt) -> bool:
+        """Act on a line; true when it is a CONNECT, after which nothing may be read as a line."""
+        if isinstance(token, Prompt):
+            return False
+        log.debug("%s < %s", self._name, token.text)
+        in_flight = self._exchange.in_flight
+        match self._exchange.line(token.text):
+            case Reply() as reply:
+                self.echoes_only = False
+                connected = reply.result.code is Final.CONNECT
+                if connected:
+                    self.port.stop_reading()
+                if self._reply is not None and not self._reply.done():
+                    self._reply.set_result(reply)
+                return connected
+            case Unsolicited(text):
+                self._on_unsolicited(text)
+            case Stray(result):
+                self._on_stray(result)
+            case Consumed():
+                self.echoes_only = in_flight is not None and token.text.strip().upper() == in_flight.upper()
+        return False
+
+    def _cancel_unsure(self) -> None:
+        if self._unsure is not None:
+            self._unsure.cancel()
+            self._unsure = None

@@ -1,0 +1,71 @@
+"""What a modem's owner needs of the daemon around it, and what is remembered of a modem while it is unplugged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dialupd.config.values import Flow, Policy
+from dialupd.config.values import Session as SessionConfig
+from dialupd.io.port import Port
+from dialupd.model import CallView, Device, ModemView
+from dialupd.modem.call import Call
+from dialupd.modem.redialer import Redialer
+from dialupd.sessions.base import RuntimePaths
+
+
+@dataclass(slots=True)
+class Memory:
+    """Outlives the modem's object: what a person said of the modem, and where its policies stand."""
+
+    disabled: bool = False
+    policy: str | None = None
+    """Given by SetPolicy; None: as configured."""
+    refused_pin: str = ""
+    """The PIN that the SIM refused, so that it is not tried until the SIM is locked."""
+    redialer: Redialer = field(default_factory=Redialer)
+
+
+class Host(Protocol):
+    """Given to each owner; the registry is the only implementation."""
+
+    @property
+    def paths(self) -> RuntimePaths:
+        """Where sessions may keep files during a call."""
+
+    def now(self) -> int:
+        """Microseconds since the epoch."""
+
+    def today(self) -> int:
+        """The day's ordinal, local time."""
+
+    def until_tomorrow(self) -> float:
+        """Seconds to the next midnight, local time."""
+
+    def policy(self, name: str) -> Policy | None:
+        """The configured policy; None for "" too."""
+
+    def session(self, name: str) -> SessionConfig | None:
+        """The configured session; "client" is always there."""
+
+    def suspended(self, policy: str) -> bool:
+        """A person has suspended the policy."""
+
+    def calls_today(self, modem: str, policy: str) -> int:
+        """Calls that the history has of today."""
+
+    def new_call(self, view: CallView) -> Call:
+        """A call with the next number in place of the view's; published at once."""
+
+    def modem_changed(self, old: ModemView, new: ModemView) -> None:
+        """Publish."""
+
+    def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
+        """Publish one ring."""
+
+    async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
+        """Open and lock; raises PortError."""
+
+    async def bind(self, device: Device) -> None:
+        """Bind the generic driver; raises BindError."""

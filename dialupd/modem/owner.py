@@ -1,0 +1,286 @@
+"""A modem's only owner: its state, and the one task that acts in it.
+
+`run()` holds one activity for each state (`activities`).  An activity ends by giving a `Step`, the event that comes
+next and why; a request (`requests`) or something from outside moves the state at once (`move`) and cancels the
+activity, whose work the activity of the new state takes up.  So the state is always true, two requests can never both
+succeed, and no activity ever runs in a state that is not its own.  `move` is the only caller of the transition
+function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from dialupd.at.callerid import CallerId, collect
+from dialupd.at.results import Final, Result, is_ring
+from dialupd.config.values import ModemEntry, Policy
+from dialupd.io.port import Lost
+from dialupd.model import CallState, CallView, Device, Direction, EndReason, ModemState, ModemView
+from dialupd.modem import timing
+from dialupd.modem.call import Call
+from dialupd.modem.calling import Plan
+from dialupd.modem.channel import Channel
+from dialupd.modem.host import Host, Memory
+from dialupd.modem.loan import Loan
+from dialupd.modem.probe import Findings
+from dialupd.sessions.base import SessionEnd
+from dialupd.states import IDLE, IN_CALL, ModemEvent, allows, modem_next
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an activity ends with."""
+
+    event: ModemEvent
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why the call in progress is being ended, and what the hang-up must know of the modem."""
+
+    reason: EndReason
+    detail: str = ""
+    in_command_state: bool = False
+    aborting: bool = False
+
+
+Activity = Callable[["Modem"], Awaitable[Step]]
+
+
+class Modem:
+    """One modem from the moment its device appears until it is gone; `run()` is awaited once."""
+
+    def __init__(
+        self,
+        host: Host,
+        memory: Memory,
+        view: ModemView,
+        device: Device,
+        entry: ModemEntry,
+        activities: Mapping[ModemState, Activity],
+    ) -> None:
+        self.host = host
+        self.memory = memory
+        self.device = device
+        self.entry = entry
+        self.view = view
+        self.channel: Channel | None = None
+        self.applied: ModemEntry | None = None
+        """The entry that the modem is initialised for; None after anything that may have changed its settings."""
+        self.plan: Plan | None = None
+        self.call: Call | None = None
+        self.dialled_policy: Policy | None = None
+        """The policy that the outgoing call counts for."""
+        self.ending = Ending(EndReason.MODEM_ERROR)
+        self.session_task: asyncio.Task[SessionEnd] | None = None
+        self.connect_text = ""
+        self.findings = Findings()
+        self.carrier_lost = asyncio.Event()
+        self.collided = False
+        """The line rang while we were dialling."""
+        self.failures = 0
+        self.caller = CallerId()
+        self.loan: Loan | None = None
+        self._activities = activities
+        self._loop = asyncio.get_running_loop()
+        self._deaf_until = 0.0
+        self._epoch = 0
+        self._activity: asyncio.Task[Step] | None = None
+        self._settled = asyncio.Event()
+
+    @property
+    def id(self) -> str:
+        return self.view.id
+
+    @property
+    def state(self) -> ModemState:
+        return self.view.state
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in force."""
+        name = self.entry.policy if self.memory.policy is None else self.memory.policy
+        return self.host.policy(name)
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Act until cancelled: the port is closed then, and a call is ended as lost with the modem."""
+        try:
+            while True:
+                epoch = self._epoch
+                self._activity = asyncio.create_task(self._act(), name=f"{self.id}: {self.state}")
+                try:
+                    step = await self._activity
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    if epoch == self._epoch or (task is not None and task.cancelling()):
+                        raise
+                    continue
+                if epoch == self._epoch:
+                    self.move(step.event, step.reason)
+        finally:
+            self._activity = None
+            await self._leave()
+
+    async def _act(self) -> Step:
+        return await self._activities[self.state](self)
+
+    async def _leave(self) -> None:
+        if self.session_task is not None:
+            self.session_task.cancel()
+            await asyncio.gather(self.session_task, return_exceptions=True)
+            self.session_task = None
+        self.end_call(self.ending.reason if self.state is ModemState.HANGING_UP else EndReason.MODEM_LOST)
+        self.close_port()
+        if self.loan is not None:
+            self.loan.close()
+
+    async def settled(self) -> None:
+        """Until no call is in progress."""
+        while self.state in IN_CALL:
+            self._settled.clear()
+            await self._settled.wait()
+
+    # -- state
+
+    def move(self, event: ModemEvent, reason: str) -> None:
+        """Change the state by the table, publish, and let the activity of the new state begin."""
+        old = self.state
+        new = modem_next(old, event)
+        self._epoch += 1
+        log.info("%s: %s -> %s (%s)", self.id, old, new, reason)
+        changes = replace(self.view, state=new, state_reason=reason)
+        if new is not old:
+            changes = replace(changes, state_since=self.host.now())
+        if new not in IN_CALL:
+            changes = replace(changes, call=0, rings=0, caller_id="")
+        self.show(changes)
+        if self._activity is not None and not self._activity.done():
+            self._activity.cancel()
+        self._settled.set()
+
+    def show(self, view: ModemView) -> None:
+        """Publish the view, unless nothing in it is new."""
+        old, self.view = self.view, view
+        if old != view:
+            self.host.modem_changed(old, view)
+
+    def restart(self) -> None:
+        """Let the activity begin anew: what it decided by has changed."""
+        if self._activity is not None and not self._activity.done():
+            self._epoch += 1
+            self._activity.cancel()
+
+    # -- the port
+
+    def close_port(self) -> None:
+        if self.channel is not None:
+            self.channel.port.on_lost = None
+            self.channel.port.close()
+            self.channel = None
+
+    def port_lost(self, lost: Lost) -> None:
+        """The port says so; a call's end is told apart from unplugging by opening the port again."""
+        if self.channel is None:
+            return
+        self.channel.lost(lost)
+        match self.state:
+            case ModemState.CONNECTED:
+                self.carrier_lost.set()
+            case ModemState.HANGING_UP | ModemState.PROBING | ModemState.RESETTING:
+                pass  # their activities hear it from the channel
+            case state if allows(state, ModemEvent.FAULT):
+                self.end_call(EndReason.MODEM_LOST)
+                self.move(ModemEvent.FAULT, "the port is gone")
+
+    # -- what the modem says
+
+    def unsolicited(self, text: str) -> None:
+        """A line that no command asked for."""
+        if self.state in IDLE or self.state is ModemState.RINGING:
+            self.caller = collect(self.caller, text)
+            if self.call is not None and self.state is ModemState.RINGING:
+                self._show_caller(self.call)
+        if is_ring(text):
+            self._rings()
+
+    def stray(self, result: Result) -> None:
+        """A result without a command: the line's own news while it rings, stale otherwise."""
+        if self.state is ModemState.RINGING and result.code is Final.NO_CARRIER:
+            self.rings_end("the caller gave up")
+
+    def _rings(self) -> None:
+        if self.state is ModemState.DIALING:
+            self.collided = True
+            return
+        if self.state in IDLE:
+            now = self._loop.time()
+            if now < self._deaf_until:
+                self._deaf_until = now + timing.RING_TIMEOUT
+                return
+            policy = self.policy
+            call = self.new_call(Direction.INCOMING, policy=policy.name if policy is not None else "")
+            self.show(replace(self.view, rings=1))
+            self._show_caller(call)
+        elif self.state is ModemState.RINGING:
+            self.show(replace(self.view, rings=self.view.rings + 1))
+        else:
+            return
+        info: dict[str, str | int] = {"rings": self.view.rings}
+        known = {"caller-id": self.caller.number, "caller-name": self.caller.name, "withheld": self.caller.withheld}
+        info |= {key: value for key, value in known.items() if value}
+        self.host.ringing(self.id, info)
+        self.move(ModemEvent.RING, f"ring {self.view.rings}")
+
+    def _show_caller(self, call: Call) -> None:
+        call.set(replace(call.view, caller_id=self.caller.number, caller_name=self.caller.name))
+        self.show(replace(self.view, caller_id=self.caller.number))
+
+    def rings_end(self, why: str) -> None:
+        """The line has stopped ringing, or the call is not for us."""
+        self.end_call(EndReason.NO_ANSWER, why)
+        self.move(ModemEvent.RINGS_END, why)
+
+    def ignore_rings(self) -> None:
+        """Do not take the rings that still come for a new call."""
+        self._deaf_until = self._loop.time() + timing.RING_TIMEOUT
+
+    # -- calls
+
+    def new_call(self, direction: Direction, number: str = "", policy: str = "", session: str = "") -> Call:
+        """Begin a call and publish it."""
+        view = CallView(
+            call=0,
+            modem=self.id,
+            direction=direction,
+            number=number,
+            policy=policy,
+            session=session,
+            state=CallState.DIALING if direction is Direction.OUTGOING else CallState.RINGING,
+            start_time=self.host.now(),
+        )
+        self.call = call = self.host.new_call(view)
+        self.show(replace(self.view, call=call.view.call))
+        return call
+
+    def end_call(self, reason: EndReason, detail: str = "") -> None:
+        """The call in progress, if any, is over."""
+        call, self.call = self.call, None
+        self.caller = CallerId()
+        self.plan = None
+        policy, self.dialled_policy = self.dialled_policy, None
+        if call is None:
+            return
+        call.end(reason, detail)
+        view = call.view
+        log.info("%s: call %d ended: %s%s", self.id, view.call, reason, f" ({detail})" if detail else "")
+        if policy is not None:
+            connected = (view.end_time - view.connect_time) / 1e6 if view.connect_time else 0.0
+            self.memory.redialer.ended(policy, reason, connected, self._loop.time(), self.host.today())

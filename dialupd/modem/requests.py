@@ -1,0 +1,219 @@
+"""What may be asked of a modem, each refused with `DialupError` when the modem is in no state for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from dialupd.at.dialstring import clean, touches_line
+from dialupd.config.values import Policy
+from dialupd.io.port import PortError
+from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
+from dialupd.modem import calling, probe, timing
+from dialupd.modem.channel import NoReply, PortLost
+from dialupd.modem.loan import Loan
+from dialupd.modem.owner import Ending, Modem
+from dialupd.policy import Stop
+from dialupd.states import IDLE, IN_CALL, ModemEvent, allows
+
+DIAL_COMMAND = "ATDT"
+DIAL_TIMEOUT = 70.0
+"""Seconds: the modem's own wait for carrier, dialling, and some rings."""
+MAX_DIAL_TIMEOUT = 600.0
+CLIENT = "client"
+"""The session of a call for which nobody has said another."""
+MAX_COMMAND = 200
+MAX_COMMAND_SECONDS = 60.0
+
+
+def dial(modem: Modem, number: str, options: DialOptions) -> int:
+    """Place a call; its number."""
+    _require(modem, ModemEvent.DIAL)
+    try:
+        cleaned = clean(number)
+    except ValueError as error:
+        raise DialupError(ErrorKind.INVALID_ARGS, str(error)) from None
+    policy = _named_policy(modem, options.policy) if options.policy else modem.policy
+    return _dial(modem, cleaned, options, policy, None)
+
+
+def originate(modem: Modem, policy: Policy, options: DialOptions) -> int:
+    """Place a call by a policy, to the number that is next; its number."""
+    _require(modem, ModemEvent.DIAL)
+    host = modem.host
+    number = modem.memory.redialer.number(policy, host.calls_today(modem.id, policy.name), host.today())
+    if isinstance(number, Stop):
+        raise DialupError(ErrorKind.BLOCKED, f"the policy {policy.name} is blocked: {number.reason}; Resume clears it")
+    return _dial(modem, clean(number), options, policy, policy)
+
+
+def begin_call(modem: Modem, policy: Policy, number: str) -> None:
+    """Prepare the call that a policy places by itself; the step to dialling is the activity's."""
+    _prepare(modem, clean(number), DialOptions(), policy, policy)
+
+
+def _dial(modem: Modem, number: str, options: DialOptions, policy: Policy | None, counted: Policy | None) -> int:
+    call = _prepare(modem, number, options, policy, counted)
+    modem.move(ModemEvent.DIAL, f"dialling {number}")
+    return call
+
+
+def _prepare(modem: Modem, number: str, options: DialOptions, policy: Policy | None, counted: Policy | None) -> int:
+    timeout = options.timeout if options.timeout else policy.timeout if policy else DIAL_TIMEOUT
+    if timeout > MAX_DIAL_TIMEOUT:
+        raise DialupError(
+            ErrorKind.INVALID_ARGS, f"timeout is {timeout:g} s; at most {MAX_DIAL_TIMEOUT:g} s make sense"
+        )
+    if options.modulation and not re.fullmatch(r"[A-Z0-9]{2,8}", options.modulation):
+        known = ", ".join(modem.view.modulations) or "none"
+        raise DialupError(ErrorKind.INVALID_ARGS, f"modulation {options.modulation!r} is none of this modem's: {known}")
+    session = _session(modem, options.session, policy)
+    command = policy.dial_command if policy else DIAL_COMMAND
+    modem.plan = calling.dial_plan(number, command, timeout, reverse=options.reverse, modulation=options.modulation)
+    modem.dialled_policy = counted
+    call = modem.new_call(Direction.OUTGOING, number, policy.name if policy else "", session)
+    return call.view.call
+
+
+def answer(modem: Modem, options: DialOptions) -> int:
+    """Answer the call that rings; its number."""
+    _require(modem, ModemEvent.ANSWER)
+    call = modem.call
+    assert call is not None, "a modem rings only with a call"
+    policy = _named_policy(modem, options.policy) if options.policy else modem.policy
+    call.answering(_session(modem, options.session, policy))
+    modem.move(ModemEvent.ANSWER, "answered by hand")
+    return call.view.call
+
+
+def hang_up(modem: Modem, reason: EndReason = EndReason.LOCAL_HANGUP) -> None:
+    """End the call in progress; a ringing one is rejected."""
+    match modem.state:
+        case ModemState.HANGING_UP:
+            return
+        case ModemState.RINGING:
+            modem.ignore_rings()
+            modem.ending = Ending(
+                EndReason.REJECTED if reason is EndReason.LOCAL_HANGUP else reason, in_command_state=True
+            )
+        case ModemState.DIALING | ModemState.ANSWERING:
+            modem.ending = Ending(reason, aborting=True)
+        case ModemState.CONNECTED:
+            modem.ending = Ending(reason)
+        case _:
+            raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}: there is no call")
+    modem.move(ModemEvent.HANG_UP, "asked to hang up" if reason is EndReason.LOCAL_HANGUP else reason)
+
+
+def reset(modem: Modem) -> None:
+    """Bring the modem back to a known state, from the ground up."""
+    modem.memory.refused_pin = ""
+    _require(modem, ModemEvent.RESET)
+    modem.move(ModemEvent.RESET, "asked to reset")
+
+
+def enable(modem: Modem) -> None:
+    """Take charge of a disabled modem; one that is not disabled stays as it is."""
+    modem.memory.disabled = False
+    if modem.state is ModemState.DISABLED:
+        modem.failures = 0
+        modem.move(ModemEvent.ENABLE if modem.device.node else ModemEvent.BIND, "enabled")
+
+
+def disable(modem: Modem) -> None:
+    """Leave the modem alone until it is enabled; a call in progress is hung up first."""
+    modem.memory.disabled = True
+    if modem.state in IN_CALL:
+        hang_up(modem)
+    elif modem.state is not ModemState.DISABLED:
+        _require(modem, ModemEvent.DISABLE)
+        modem.move(ModemEvent.DISABLE, "disabled by a person")
+
+
+def set_policy(modem: Modem, name: str) -> None:
+    """Give the modem another policy, "" for none."""
+    if name:
+        _named_policy(modem, name)
+    modem.memory.policy = name
+    refresh(modem)
+
+
+def inhibit(modem: Modem, who: str, why: str) -> int:
+    """Lend the port out; the borrower's descriptor, whose closing ends the loan."""
+    if modem.state in IN_CALL:
+        raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is on a call: hang up first")
+    _require(modem, ModemEvent.INHIBIT)
+
+    def released() -> None:
+        modem.loan = None
+        if modem.state is ModemState.INHIBITED:
+            modem.move(ModemEvent.RELEASE, "the port is back")
+
+    modem.loan = loan = Loan(released)
+    modem.close_port()
+    modem.move(ModemEvent.INHIBIT, f"lent to {who}: {why}" if why else f"lent to {who}")
+    return loan.borrowers
+
+
+async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[str]]:
+    """Send one AT command to an idle modem; its result and the lines before it."""
+    if modem.state not in IDLE or modem.channel is None:
+        raise DialupError(
+            ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}: it takes no command now"
+        )
+    line = text.strip()
+    if not line.upper().startswith(("AT", "A/")) or not (line.isascii() and line.isprintable()):
+        raise DialupError(
+            ErrorKind.INVALID_ARGS, f"{text!a} is no command line: it begins with AT and is printable ASCII"
+        )
+    if len(line) > MAX_COMMAND:
+        raise DialupError(ErrorKind.INVALID_ARGS, f"the command has {len(line)} characters; at most {MAX_COMMAND}")
+    if touches_line(line):
+        raise DialupError(ErrorKind.INVALID_ARGS, f"{line} would place, take or end a call: use Dial, Answer or HangUp")
+    channel = modem.channel
+    try:
+        reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
+        # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
+        await probe.base(channel)
+    except NoReply as error:
+        raise DialupError(ErrorKind.TIMEOUT, str(error)) from None
+    except probe.ProbeError as error:
+        raise DialupError(ErrorKind.FAILED, str(error)) from None
+    except (PortLost, PortError) as error:
+        raise DialupError(ErrorKind.FAILED, f"the modem went away: {error}") from None
+    return " ".join(filter(None, (reply.result.code.value, reply.result.detail))), list(reply.information)
+
+
+def resume(modem: Modem, policy: Policy) -> None:
+    """A person lifts the policy's limits."""
+    modem.memory.redialer.resume(policy, modem.host.today())
+    refresh(modem)
+
+
+def refresh(modem: Modem) -> None:
+    """Decide anew what to do by the policy."""
+    if modem.state is ModemState.BLOCKED:
+        modem.move(ModemEvent.UNBLOCK, "the policy has changed")
+    elif modem.state in (ModemState.READY, ModemState.RINGING):
+        modem.restart()
+    modem.show(replace(modem.view, policy=modem.policy.name if modem.policy is not None else ""))
+
+
+def _named_policy(modem: Modem, name: str) -> Policy:
+    policy = modem.host.policy(name)
+    if policy is None:
+        raise DialupError(ErrorKind.NOT_FOUND, f"no policy {name!r} is configured")
+    return policy
+
+
+def _session(modem: Modem, wanted: str, policy: Policy | None) -> str:
+    name = wanted or (policy.session if policy else "") or CLIENT
+    if modem.host.session(name) is None:
+        raise DialupError(ErrorKind.NOT_FOUND, f"no session {name!r} is configured")
+    return name
+
+
+def _require(modem: Modem, event: ModemEvent) -> None:
+    if not allows(modem.state, event):
+        why = f" ({modem.view.state_reason})" if modem.view.state_reason else ""
+        raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}{why}")

@@ -1,0 +1,59 @@
+"""Times of the AT dialogue, in seconds."""
+
+LF_WAIT = 0.05
+"""After a CR that ends what has arrived: its LF comes within a character's time, 33 ms at 300 bit/s."""
+
+REPLY = 3.0
+"""For commands that only set or ask: the slowest phones take about 2 s for +CGMI after power-up; most modems 20 ms."""
+
+SYNC = 0.8
+"""For the very first command: a modem that is awake answers in milliseconds, and a silent one is asked again."""
+
+SYNC_TRIES = 3
+"""Some modems answer only after DTR has been up for a while."""
+
+RESTORE = 5.0
+"""For ATZ and AT&F, which re-read the profile."""
+
+GUARD = 1.1
+"""Silence on both sides of the escape sequence: S12 is 50 times 20 ms by default (V.250 extension), plus a margin."""
+
+ESCAPE_REPLY = 1.0
+"""For OK after the second guard time, which the modem measures itself."""
+
+HANG_UP_REPLY = 5.0
+"""For OK after ATH: an error-corrected line is first cleared down, which takes some seconds on a dead one."""
+
+DTR_DOWN = 0.3
+"""Circuit 108/2 must stay OFF longer than S25 (5 hundredths of a second by default) to be seen."""
+
+DTR_SETTLE = 0.1
+"""After DTR rises again: some modems forget what is sent at once."""
+
+CARRIER_GRACE = 0.3
+"""DCD may rise a moment after CONNECT; a USB modem tells it through another pipe than the text."""
+
+CARRIER_WAIT = 60
+"""S7: the modem's own wait for carrier."""
+
+CARRIER_MARGIN = 5.0
+"""Our own limit exceeds S7 by this, so that the modem's result comes first and names the reason."""
+
+RING_TIMEOUT = 10.0
+"""Rings come every 4 to 6 s; after this long without one the caller has given up (mgetty's value)."""
+
+SESSION_STOP = 8.0
+"""For a session that was asked to end: pppd's LCP terminate takes up to 6 s with a far end that is gone."""
+
+STALE = 0.3
+"""A NO CARRIER this soon after ATD cannot be of this call: no modem goes off hook that fast."""
+
+RETRY_FIRST = 5.0
+RETRY_MAX = 600.0
+"""A failed modem is tried again after RETRY_FIRST, doubling up to RETRY_MAX."""
+
+CALL_KEPT = 60.0
+"""An ended call stays on the bus for a minute, so that whoever asked for it can read how it ended."""
+
+SHUTDOWN = 15.0
+"""For all calls to be hung up in order when the daemon ends; systemd's own limit is 90 s."""

@@ -1,0 +1,511 @@
+"""All modems and calls: devices become modems by the configuration, requests find their modem, observers hear of it.
+
+A modem's object lives as long as its device is there; what must outlive it (`Memory`) is kept here by the modem's id.
+Devices are told by `io.udev`; a port that only the configuration names is looked up at the start, at a reload and at
+`rescan`.  The registry is the `Control` of the edges and the `Host` of the owners, and the only
+place where the two meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from dialupd import __version__, match
+from dialupd.config.problems import ConfigError
+from dialupd.config.values import ClientSession, Config, Flow, Mode, ModemEntry, Policy
+from dialupd.config.values import Session as SessionConfig
+from dialupd.io.port import Port
+from dialupd.io.store import Store
+from dialupd.io.udev import Devices, modem_id
+from dialupd.io.usbserial import UsbSerial
+from dialupd.model import (
+    CallState,
+    CallView,
+    Device,
+    DialOptions,
+    DialupError,
+    EndReason,
+    ErrorKind,
+    HistoryFilter,
+    ModemState,
+    ModemView,
+)
+from dialupd.modem import requests, timing
+from dialupd.modem.activities import ACTIVITIES
+from dialupd.modem.call import Call
+from dialupd.modem.host import Memory
+from dialupd.modem.owner import Modem
+from dialupd.runtime import Watcher
+from dialupd.sessions.base import RuntimePaths
+from dialupd.states import IDLE, IN_CALL, ModemEvent
+
+log = logging.getLogger(__name__)
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Registry:
+    """One for each daemon: `load` reads the configuration, `start` takes the devices up, `close` lets them go."""
+
+    def __init__(
+        self,
+        config_file: str,
+        read_config: Callable[[], Config],
+        paths: RuntimePaths,
+        find_devices: Callable[[Callable[[Device], None], Callable[[str], None]], Devices] = Devices,
+    ) -> None:
+        self.version = __version__
+        self.config_file = config_file
+        self.config_error = ""
+        self.config = Config()
+        self.paths = paths
+        self._read_config = read_config
+        self._finder = find_devices(self.device_present, self.device_gone)
+        self._store: Store | None = None
+        self._usbserial = UsbSerial()
+        self._watchers: list[Watcher] = []
+        self._devices: dict[str, Device] = {}
+        self._modems: dict[str, Modem] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._memories: dict[str, Memory] = {}
+        self._calls: dict[int, Call] = {}
+        self._call_owner: dict[int, str] = {}
+        self._last_call = 0
+        self._suspended: set[str] = set()
+        self._calls_today: dict[tuple[str, str], int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+
+    # -- life
+
+    def load(self) -> None:
+        """Read the configuration; with an error in it the old one stays and `config_error` says what is wrong."""
+        try:
+            config = self._read_config()
+        except ConfigError as error:
+            self.config_error = str(error)
+            for problem in error.problems:
+                log.error("configuration: %s", problem)
+        else:
+            self.config_error = ""
+            self._apply(config)
+        self._tell(lambda watcher: watcher.manager_changed())
+
+    async def start(self, store: Store) -> None:
+        """Take up what the history knows, the last call's number and how often was dialled today; then the devices."""
+        self._store = store
+        self._last_call = store.last_call()
+        store.close_stale(self.now())
+        today = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        try:
+            rows = await store.query(HistoryFilter(since=int(today.timestamp() * 1e6), direction="outgoing"))
+        except DialupError as error:
+            log.warning("the calls of today are not known: %s", error)
+            rows = []
+        for view in rows:
+            key = (view.modem, view.policy)
+            self._calls_today[key] = self._calls_today.get(key, 0) + 1
+        self._finder.start()
+        self._look_for_named_ports()
+
+    async def close(self) -> None:
+        """Hang up all calls in order, then let go of every modem."""
+        self._closing = True
+        self._finder.stop()
+        busy = [modem for modem in self._modems.values() if modem.state in IN_CALL]
+        for modem in busy:
+            requests.hang_up(modem, EndReason.SHUTDOWN)
+        try:
+            async with asyncio.timeout(timing.SHUTDOWN):
+                await asyncio.gather(*(modem.settled() for modem in busy))
+        except TimeoutError:
+            log.warning("not every call could be hung up in %g s; their ports are closed", timing.SHUTDOWN)
+        tasks = [self._remove(modem) for modem in list(self._modems.values())]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- devices
+
+    def device_present(self, device: Device) -> None:
+        """A device is there, or is described otherwise than before."""
+        self._devices[device.sys_path] = device
+        self._consider(device)
+
+    def device_gone(self, sys_path: str) -> None:
+        """A device went.  One that has got its driver comes back as a tty in the same turn of the loop."""
+        device = self._devices.pop(sys_path, None)
+        modem = self._modem_on(sys_path)
+        if modem is None:
+            return
+        if device is not None and not device.node:
+            self._loop.call_soon(self._remove_if_on, modem, sys_path)
+        else:
+            self._remove(modem)
+
+    def _remove_if_on(self, modem: Modem, sys_path: str) -> None:
+        if modem.device.sys_path == sys_path and self._modems.get(modem.id) is modem:
+            self._remove(modem)
+
+    def _consider(self, device: Device, entry: ModemEntry | None = None) -> None:
+        """Bring what we do with a device in line with the configuration; `entry` names a port that no match finds."""
+        modem = self._modem_on(device.sys_path)
+        decision = match.Wanted(entry) if entry is not None else match.wanted(self.config, device)
+        match decision:
+            case match.Ignore(reason):
+                log.debug("%s: %s", device.node or device.sys_path, reason)
+                if modem is not None:
+                    log.info("%s: no longer ours: %s", modem.id, reason)
+                    self._remove(modem)
+            case match.Unsupported(reason):
+                if modem is None:
+                    self._add(device, ModemEntry(), ModemState.UNSUPPORTED, reason)
+            case match.Wanted(found):
+                wanted = found or ModemEntry()
+                if modem is not None:
+                    self._reconfigure(modem, device, wanted)
+                else:
+                    self._found(device, wanted)
+
+    def _found(self, device: Device, entry: ModemEntry) -> None:
+        identity = modem_id(device, self._devices.values())
+        modem = self._modems.get(identity)
+        if modem is None:
+            state = ModemState.PROBING if device.node else ModemState.BINDING
+            if self._memories.get(identity, Memory()).disabled:
+                state = ModemState.DISABLED
+            self._add(device, entry, state, "found", identity)
+        elif modem.state in (ModemState.BINDING, ModemState.FAILED, ModemState.DISABLED) and not modem.device.node:
+            self._describe(modem, device)
+            modem.entry = entry
+            if modem.state is not ModemState.DISABLED:
+                modem.move(ModemEvent.FOUND if modem.state is ModemState.BINDING else ModemEvent.RETRY, "it has a port")
+        else:
+            # Plugged in again before the kernel has told that it went.
+            self._remove(modem).add_done_callback(lambda _: self._again(device.sys_path))
+
+    def _again(self, sys_path: str) -> None:
+        if not self._closing and (device := self._devices.get(sys_path)) is not None:
+            self._consider(device)
+
+    def _reconfigure(self, modem: Modem, device: Device, entry: ModemEntry) -> None:
+        if device != modem.device:
+            self._describe(modem, device)
+        if entry != modem.entry:
+            modem.entry = entry
+            modem.show(replace(modem.view, name=_name(entry, device)))
+            requests.refresh(modem)
+
+    def _describe(self, modem: Modem, device: Device) -> None:
+        modem.device = device
+        modem.show(_described(modem.view, device))
+
+    def _add(self, device: Device, entry: ModemEntry, state: ModemState, reason: str, identity: str = "") -> None:
+        identity = identity or modem_id(device, self._devices.values())
+        memory = self._memories.setdefault(identity, Memory())
+        view = _described(
+            ModemView(
+                id=identity,
+                name=_name(entry, device),
+                transport=device.transport,
+                state=state,
+                state_reason=reason,
+                state_since=self.now(),
+                policy=entry.policy if memory.policy is None else memory.policy,
+            ),
+            device,
+        )
+        modem = Modem(self, memory, view, device, entry, ACTIVITIES)
+        self._modems[identity] = modem
+        log.info("%s: %s found on %s", identity, view.name, device.node or device.sys_path)
+        self._tell(lambda watcher: watcher.modem_added(view))
+        self._tasks[identity] = asyncio.create_task(self._own(modem), name=identity)
+
+    async def _own(self, modem: Modem) -> None:
+        try:
+            await modem.run()
+        except Exception:  # the outermost edge of a modem: the others go on
+            log.exception(
+                "%s: a defect of dialupd ended the modem's task; `dialupctl rescan` takes it up again", modem.id
+            )
+            self._remove(modem)
+
+    def _remove(self, modem: Modem) -> asyncio.Task[None]:
+        """Forget a modem; the task ends when its port is closed."""
+        task = self._tasks[modem.id]
+        if self._modems.get(modem.id) is modem:
+            if task is not asyncio.current_task():
+                task.cancel()
+            task.add_done_callback(lambda _: self._removed(modem))
+        return task
+
+    def _removed(self, modem: Modem) -> None:
+        if self._modems.get(modem.id) is modem:
+            del self._modems[modem.id], self._tasks[modem.id]
+            log.info("%s: gone", modem.id)
+            self._tell(lambda watcher: watcher.modem_removed(modem.view))
+
+    def _modem_on(self, sys_path: str) -> Modem | None:
+        return next((modem for modem in self._modems.values() if modem.device.sys_path == sys_path), None)
+
+    def _look_for_named_ports(self) -> None:
+        """Ports that an entry names by path and udev does not tell of."""
+        for entry in self.config.modems:
+            path = entry.match.device
+            if not path or any(letter in path for letter in "*?["):
+                continue
+            device = self._finder.device_for_path(path)
+            if device is None:
+                log.info("%s: there is no such port now", path)
+            elif device.sys_path not in self._devices:
+                self._consider(device, entry)
+
+    # -- configuration
+
+    def _apply(self, config: Config) -> None:
+        old, self.config = self.config, config
+        if self._store is None or config == old:
+            return
+        if config.daemon.state_directory != old.daemon.state_directory:
+            log.warning("daemon.state-directory has changed: that takes effect at the next start")
+        log.info("configuration: %d modems, %d policies", len(config.modems), len(config.policies))
+        for modem in list(self._modems.values()):
+            device = modem.device
+            if device.sys_path in self._devices:
+                self._consider(device)
+            else:
+                named = [entry for entry in config.modems if entry.match.device == device.node]
+                if named:
+                    self._reconfigure(modem, device, named[0])
+                else:
+                    self._remove(modem)
+            policy = modem.policy
+            if policy is not None and old.policies.get(policy.name) != policy:
+                requests.refresh(modem)
+        for device in list(self._devices.values()):
+            if self._modem_on(device.sys_path) is None:
+                self._consider(device)
+        self._look_for_named_ports()
+
+    # -- Host
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def today(self) -> int:
+        return datetime.date.today().toordinal()
+
+    def until_tomorrow(self) -> float:
+        now = datetime.datetime.now()
+        midnight = datetime.datetime.combine(now.date() + datetime.timedelta(days=1), datetime.time())
+        return (midnight - now).total_seconds() + 1.0
+
+    def policy(self, name: str) -> Policy | None:
+        return self.config.policies.get(name)
+
+    def session(self, name: str) -> SessionConfig | None:
+        return self.config.sessions.get(name) or (ClientSession(name) if name == requests.CLIENT else None)
+
+    def suspended(self, policy: str) -> bool:
+        return policy in self._suspended
+
+    def calls_today(self, modem: str, policy: str) -> int:
+        return self._calls_today.get((modem, policy), 0)
+
+    def new_call(self, view: CallView) -> Call:
+        self._last_call += 1
+        numbered = replace(view, call=self._last_call)
+        call = Call(numbered, self._call_changed, self.now)
+        self._calls[numbered.call] = call
+        self._call_owner[numbered.call] = view.modem
+        self._tell(lambda watcher: watcher.call_added(numbered))
+        return call
+
+    def _call_changed(self, old: CallView, new: CallView) -> None:
+        self._tell(lambda watcher: watcher.call_changed(old, new))
+        if new.state is CallState.ENDED and old.state is not CallState.ENDED:
+            self._loop.call_later(timing.CALL_KEPT, self._forget_call, new.call)
+
+    def _forget_call(self, number: int) -> None:
+        call = self._calls.pop(number)
+        self._tell(lambda watcher: watcher.call_removed(call.view))
+
+    def modem_changed(self, old: ModemView, new: ModemView) -> None:
+        self._tell(lambda watcher: watcher.modem_changed(old, new))
+        if ModemState.BLOCKED in (old.state, new.state) and old.state is not new.state:
+            self._tell(lambda watcher: watcher.manager_changed())
+
+    async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
+        return await Port.open(path, speed, flow)
+
+    async def bind(self, device: Device) -> None:
+        await self._usbserial.bind(device.vendor, device.product)
+
+    # -- Control
+
+    def subscribe(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def unsubscribe(self, watcher: Watcher) -> None:
+        self._watchers.remove(watcher)
+
+    def modems(self) -> Sequence[ModemView]:
+        return [modem.view for modem in self._modems.values()]
+
+    def calls(self) -> Sequence[CallView]:
+        return [call.view for call in self._calls.values()]
+
+    def policies(self) -> Sequence[tuple[str, str, str]]:
+        return [(policy.name, policy.mode.value, self._status(policy)) for policy in self.config.policies.values()]
+
+    def _status(self, policy: Policy) -> str:
+        if policy.name in self._suspended:
+            return "suspended"
+        users = [modem for modem in self._modems.values() if modem.policy is policy]
+        blocked = [modem for modem in users if modem.state is ModemState.BLOCKED]
+        if blocked:
+            return f"blocked: {blocked[0].view.state_reason}"
+        return "active" if users else "no modem"
+
+    async def reload(self) -> None:
+        self.load()
+        if self.config_error:
+            raise DialupError(ErrorKind.FAILED, f"the old configuration stays in force:\n{self.config_error}")
+
+    async def rescan(self) -> None:
+        self._finder.rescan()
+        for device in list(self._devices.values()):
+            self._consider(device)
+        self._look_for_named_ports()
+
+    async def originate(self, policy: str, options: DialOptions) -> int:
+        wanted = self._policy_named(policy)
+        if wanted.name in self._suspended:
+            raise DialupError(ErrorKind.BLOCKED, f"the policy {policy} is suspended: Resume lets it act again")
+        if not wanted.numbers:
+            raise DialupError(ErrorKind.INVALID_ARGS, f"the policy {policy} has no numbers: use Dial with a number")
+        own = [modem for modem in self._modems.values() if modem.policy is wanted]
+        free = [m for m in self._modems.values() if m.policy is None or m.policy.mode is Mode.MANUAL]
+        candidates = own or free
+        if not candidates:
+            raise DialupError(ErrorKind.NOT_FOUND, f"no modem is there for the policy {policy}")
+        modem = min(candidates, key=lambda m: (m.state is not ModemState.READY, m.state not in IDLE))
+        return requests.originate(modem, wanted, options)
+
+    async def suspend(self, policy: str) -> None:
+        wanted = self._policy_named(policy)
+        self._suspended.add(wanted.name)
+        self._policy_changed(wanted)
+
+    async def resume(self, policy: str) -> None:
+        wanted = self._policy_named(policy)
+        self._suspended.discard(wanted.name)
+        for modem in self._users(wanted):
+            requests.resume(modem, wanted)
+        self._policy_changed(wanted)
+
+    def _policy_changed(self, policy: Policy) -> None:
+        for modem in self._users(policy):
+            requests.refresh(modem)
+        self._tell(lambda watcher: watcher.manager_changed())
+
+    def _users(self, policy: Policy) -> Iterable[Modem]:
+        return [modem for modem in self._modems.values() if modem.policy is policy]
+
+    async def history(self, wanted: HistoryFilter) -> Sequence[CallView]:
+        if self._store is None:
+            raise DialupError(ErrorKind.FAILED, "the daemon is starting: the history is not open yet")
+        return await self._store.query(wanted)
+
+    def set_log_level(self, level: str) -> None:
+        if level not in LEVELS:
+            raise DialupError(ErrorKind.INVALID_ARGS, f"no log level {level!r}: it is one of {', '.join(LEVELS)}")
+        logging.getLogger("dialupd").setLevel(level.upper())
+
+    async def dial(self, modem_id: str, number: str, options: DialOptions) -> int:
+        return requests.dial(self._modem(modem_id), number, options)
+
+    async def answer(self, modem_id: str, options: DialOptions) -> int:
+        return requests.answer(self._modem(modem_id), options)
+
+    async def hang_up(self, modem_id: str) -> None:
+        requests.hang_up(self._modem(modem_id))
+
+    async def reset(self, modem_id: str) -> None:
+        requests.reset(self._modem(modem_id))
+
+    async def enable(self, modem_id: str) -> None:
+        requests.enable(self._modem(modem_id))
+
+    async def disable(self, modem_id: str) -> None:
+        requests.disable(self._modem(modem_id))
+
+    async def set_policy(self, modem_id: str, policy: str) -> None:
+        requests.set_policy(self._modem(modem_id), policy)
+        self._tell(lambda watcher: watcher.manager_changed())
+
+    async def command(self, modem_id: str, text: str, timeout_s: float) -> tuple[str, list[str]]:
+        return await requests.command(self._modem(modem_id), text, timeout_s)
+
+    async def inhibit(self, modem_id: str, who: str, why: str) -> int:
+        return requests.inhibit(self._modem(modem_id), who, why)
+
+    async def hang_up_call(self, call: int) -> None:
+        found = self._call(call)
+        modem = self._modems.get(self._call_owner[call])
+        if found.ended or modem is None or modem.call is not found:
+            raise DialupError(ErrorKind.WRONG_STATE, f"call {call} has ended ({found.view.end_reason})")
+        requests.hang_up(modem)
+
+    async def open_call(self, call: int) -> int:
+        found = self._call(call)
+        if found.session is None:
+            raise DialupError(ErrorKind.WRONG_STATE, f"call {call} is {found.view.state}: there is no data stream")
+        return found.session.open()
+
+    def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
+        self._tell(lambda watcher: watcher.ringing(modem, info))
+
+    def _modem(self, identity: str) -> Modem:
+        modem = self._modems.get(identity)
+        if modem is None:
+            raise DialupError(ErrorKind.NOT_FOUND, f"no modem {identity!r}")
+        return modem
+
+    def _call(self, number: int) -> Call:
+        call = self._calls.get(number)
+        if call is None:
+            raise DialupError(ErrorKind.NOT_FOUND, f"no call {number}: calls are kept for a minute after their end")
+        return call
+
+    def _policy_named(self, name: str) -> Policy:
+        policy = self.config.policies.get(name)
+        if policy is None:
+            raise DialupError(ErrorKind.NOT_FOUND, f"no policy {name!r} is configured")
+        return policy
+
+    def _tell(self, what: Callable[[Watcher], None]) -> None:
+        for watcher in tuple(self._watchers):
+            what(watcher)
+
+
+def _name(entry: ModemEntry, device: Device) -> str:
+    known = match.known(device)
+    return entry.name or (known.name if known else "") or device.model or device.node.removeprefix("/dev/") or "modem"
+
+
+def _described(view: ModemView, device: Device) -> ModemView:
+    return replace(
+        view,
+        transport=device.transport,
+        device=device.node,
+        sys_path=device.sys_path if device.sys_path.startswith("/sys/") else "",
+        driver=device.driver,
+        vendor_id=device.vendor,
+        product_id=device.product,
+        serial=device.serial,
+        address=device.address,
+    )

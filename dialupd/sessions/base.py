@@ -1,0 +1,135 @@
+"""What a connected line becomes: the seam between a modem's owner and its sessions.
+
+The owner of a modem lends the connected line to one session and awaits `run()`; it reads nothing from the line until
+`run()` has returned.  A session reports what becomes known of it (`Progress`) through a callback on the loop and says
+at the end why it ended (`SessionEnd`); it never raises for what a far end, a program or a configuration did.
+
+`run()` is awaited once.  `stop()` asks it to end in good order and may come at any time and more than once: the first
+reason stands.  Cancelling `run()` ends it at once: the child is killed, the descriptors are closed.
+
+What sessions ask of the owner: TIOCEXCL is cleared before `run()`, and afterwards raw termios are set again, because a
+child may have changed them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dialupd.model import DialupError, Direction, EndReason, ErrorKind, SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What is known of a call when its line is connected; `connect` is the text after CONNECT."""
+
+    call: int
+    modem: str
+    device: str
+    direction: Direction
+    number: str = ""
+    caller_id: str = ""
+    caller_name: str = ""
+    policy: str = ""
+    session: str = ""
+    line_rate: int = 0
+    port_rate: int = 0
+    connect: str = ""
+
+
+class Line(Protocol):
+    """The connected line, lent to a session until its `run()` returns."""
+
+    @property
+    def path(self) -> str:
+        """The node, "/dev/ttyACM0", for messages and the environment."""
+
+    @property
+    def shows_carrier(self) -> bool:
+        """Whether loss of carrier hangs up the tty (end of file or EIO); if not, only the text NO CARRIER shows it."""
+
+    @property
+    def early(self) -> bytes:
+        """What was already read behind CONNECT, nearly always b"": the kernel keeps the rest for the session."""
+
+    def dup(self) -> int:
+        """A new descriptor of the line, raw and non-blocking; whoever takes it is the only reader and closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What became known of a running session; None means unchanged."""
+
+    session_state: SessionState | None = None
+    interface: str | None = None
+    local_address: str | None = None
+    remote_address: str | None = None
+    dns: tuple[str, ...] | None = None
+    rx_bytes: int | None = None
+    tx_bytes: int | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """Why a session ended; `detail` is a sentence for a person, "" where the reason says all."""
+
+    reason: EndReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimePaths:
+    """Where sessions keep what lives no longer than a call; the directory exists and only the daemon may enter it."""
+
+    run_directory: str
+
+
+class Session(Protocol):
+    """One use of a connected line."""
+
+    async def run(self) -> SessionEnd:
+        """Hold the session until it ends; afterwards nothing of it reads the line or lives on."""
+
+    def stop(self, reason: EndReason) -> None:
+        """End in good order and let `run()` return with this reason."""
+
+    def open(self) -> int:
+        """The caller's end of the data stream, to be closed by the taker; other than `client`: Unsupported."""
+
+
+class StopRequest:
+    """That a session is to end, and why; the first reason stands."""
+
+    def __init__(self) -> None:
+        self.reason = EndReason.NONE
+        self._event = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self, reason: EndReason) -> None:
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def before(self, task: asyncio.Task[object]) -> bool:
+        """Wait for the task or the request, whichever is first; True: the request came and the task goes on."""
+        waiter = asyncio.ensure_future(self._event.wait())
+        try:
+            await asyncio.wait({waiter, task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+        return not task.done()
+
+
+def not_a_stream() -> DialupError:
+    """What `open()` raises in every session but `client`."""
+    return DialupError(ErrorKind.UNSUPPORTED, "only a call with a session of type client has a data stream to open")

@@ -1,0 +1,198 @@
+"""The session type `ppp`: pppd(8) on the line.
+
+pppd runs as `pppd notty` with the line on its stdin and stdout.  Given the device's name it would open it again, which
+flushes what the far end has already sent (its first frames), needs the device's permissions and quarrels with
+TIOCEXCL; notty loses nothing and works alike for a tty and a socket.  On a port that shows carrier pppd has the line
+itself: the kernel's hang-up ends its character shunt, and so pppd.  On others a relay stands between, which knows the
+text NO CARRIER.
+
+What pppd says comes through its log (logfd 2), read by the tables of pppd_words; `debug` is on until the link is up,
+because only then pppd tells its phases, and is toggled off then, or every echo would be logged for years.  Signals
+go to pppd alone and never to its group: the character shunt would die of SIGTERM, and LCP's terminate request would
+not leave.
+
+The default route and the name servers are set by `Network` once the link is up and vanish with the interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import termios
+from typing import Final
+
+from dialupd.config.values import PppSession
+from dialupd.io.child import LINES, Child, SpawnError
+from dialupd.model import EndReason, SessionState
+from dialupd.sessions.base import (
+    CallFacts,
+    Line,
+    Progress,
+    Report,
+    RuntimePaths,
+    SessionEnd,
+    StopRequest,
+    not_a_stream,
+)
+from dialupd.sessions.login import LineEnded, LoginError, log_in
+from dialupd.sessions.network import Network, tool_environment
+from dialupd.sessions.pppd_options import LONGEST_NAME, options_file
+from dialupd.sessions.pppd_words import Said, changes, hear, is_detail, verdict
+from dialupd.sessions.relay import Relay
+from dialupd.sessions.secret import CallFile, SecretError, read_password
+
+_log = logging.getLogger(__name__)
+
+# LCP asks twice to terminate, a second each, and the scripts of /etc/ppp/ip-down get five from pppd.
+_TERMINATING: Final = 7.0
+
+
+class PppCall:
+    def __init__(self, config: PppSession, line: Line, facts: CallFacts, report: Report, paths: RuntimePaths) -> None:
+        self._config = config
+        self._line = line
+        self._facts = facts
+        self._report = report
+        self._file = CallFile(paths.run_directory, facts.call, "options")
+        self._stop = StopRequest()
+        self._said = Said()
+        self._network = Network(config, f"call {facts.call}")
+        self._child: Child | None = None
+
+    async def run(self) -> SessionEnd:
+        self._report(Progress(session_state=SessionState.STARTING))
+        try:
+            password = read_password(self._config.password_file) if self._config.password_file else None
+            self._check(password)
+        except SecretError as error:
+            return SessionEnd(EndReason.SESSION_FAILED, str(error))
+        if self._line.shows_carrier and not self._line.early:
+            return await self._on_stream(self._line.dup(), password)
+        ours, theirs = socket.socketpair()
+        with contextlib.closing(Relay.of(self._line, ours.detach())) as relay:
+            return await self._behind_relay(relay, theirs.detach(), password)
+
+    async def _behind_relay(self, relay: Relay, stream: int, password: bytes | None) -> SessionEnd:
+        async with asyncio.TaskGroup() as group:
+            # The relay ends with either side: pppd sees a lost line as the end of its stream, the relay pppd's end.
+            relaying = group.create_task(relay.run(), name=f"call {self._facts.call} relay")
+            end = await self._on_stream(stream, password)
+            await relaying
+        return end
+
+    def stop(self, reason: EndReason) -> None:
+        self._stop.set(reason)
+
+    def open(self) -> int:
+        raise not_a_stream()
+
+    def _check(self, password: bytes | None) -> None:
+        for what, text in (("user", self._config.user.encode()), ("password", password or b"")):
+            if len(text) > LONGEST_NAME:
+                who = f"the {what} of session {self._config.name}"
+                raise SecretError(f"{who} has {len(text)} bytes; pppd takes at most {LONGEST_NAME}")
+
+    async def _on_stream(self, stream: int, password: bytes | None) -> SessionEnd:
+        """PPP on a descriptor, which is ours and closed here as soon as pppd has it."""
+        try:
+            if self._config.login:
+                end = await self._log_in(stream, password or b"")
+                if end is not None:
+                    return end
+            if self._stop:
+                return SessionEnd(self._stop.reason)
+            self._file.write(
+                options_file(self._config, self._facts, password, software_flow=_software_flow(self._line))
+            )
+            child = Child.spawn(
+                ["pppd", "file", self._file.path],
+                stdin=stream,
+                stdout=stream,
+                stderr=LINES,
+                on_line=self._heard,
+                env=tool_environment(),
+            )
+        except SpawnError as error:
+            self._file.remove()
+            return SessionEnd(EndReason.SESSION_FAILED, f"{error} (Debian: the package ppp)")
+        except OSError as error:
+            self._file.remove()
+            return SessionEnd(EndReason.SESSION_FAILED, f"{self._file.path}: {error.strerror}")
+        finally:
+            os.close(stream)
+        return await self._until_end(child)
+
+    async def _log_in(self, stream: int, password: bytes) -> SessionEnd | None:
+        self._report(Progress(session_state=SessionState.LOGIN))
+        os.set_blocking(stream, False)
+        asking = asyncio.create_task(
+            log_in(stream, self._config.login, self._config.user, password), name=f"call {self._facts.call} login"
+        )
+        try:
+            if await self._stop.before(asking):
+                return SessionEnd(self._stop.reason)
+            asking.result()
+        except LoginError as error:
+            return SessionEnd(EndReason.NEGOTIATION_FAILED, str(error))
+        except LineEnded:
+            return SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up during the login")
+        finally:
+            asking.cancel()
+            await asyncio.wait({asking})
+        return None
+
+    async def _until_end(self, child: Child) -> SessionEnd:
+        self._child = child
+        call = f"call {self._facts.call}"
+        waiting = asyncio.create_task(child.wait(), name=f"{call} pppd")
+        network = asyncio.create_task(self._network.run(), name=f"{call} network")
+        try:
+            if await self._stop.before(waiting):
+                self._signal(signal.SIGTERM)
+                await asyncio.wait({waiting}, timeout=_TERMINATING)
+            status = await child.stop(())
+        finally:
+            network.cancel()
+            waiting.cancel()
+            await child.stop(())
+            await asyncio.wait({network, waiting})
+            self._file.remove()
+        _log.info("%s: pppd ended: %s", call, status)
+        if self._stop:
+            return SessionEnd(self._stop.reason)
+        return SessionEnd(*verdict(-status.signal if status.signal else status.code, self._said))
+
+    def _heard(self, line: str) -> None:
+        _log.log(logging.DEBUG if is_detail(line) else logging.INFO, "call %d: pppd: %s", self._facts.call, line)
+        old, self._said = self._said, hear(self._said, line)
+        progress = changes(old, self._said)
+        if progress is None:
+            return
+        if self._said.interface:
+            # It has read all of its options by now.
+            self._file.remove()
+        if progress.session_state is SessionState.RUNNING and "debug" not in self._config.options:
+            self._signal(signal.SIGUSR1)
+        if self._said.state is SessionState.RUNNING:
+            self._network.up(self._said.interface, self._said.dns)
+        self._report(progress)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Until it is reaped its number is nobody else's; a pppd that is setuid root may not be signalled by others.
+        if self._child is not None and self._child.status is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._child.pid, number)
+
+
+def _software_flow(line: Line) -> bool:
+    fd = line.dup()
+    try:
+        return bool(termios.tcgetattr(fd)[0] & termios.IXON)
+    except termios.error:  # a socket, or hung up just now
+        return False
+    finally:
+        os.close(fd)

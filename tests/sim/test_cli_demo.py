@@ -1,0 +1,95 @@
+"""The demonstration: it succeeds when a call really happened, leaves nothing behind, and fails honestly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 60
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary directory must be empty again afterwards."""
+    yield {**os.environ, "TMPDIR": str(tmp_path)}
+    assert list(tmp_path.iterdir()) == []
+    assert processes_naming(str(tmp_path)) == []
+
+
+def processes_naming(word: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if word in line:
+                found.append(line)
+    return found
+
+
+def demo(environment: dict[str, str], *argv: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dialupd.demo", *argv]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_whole_call(place: dict[str, str]) -> None:
+    with demo(place) as process:
+        out, err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, err) == (0, ""), out
+    for step in (
+        '"Welcome, caller 100. Say something."',
+        '"You said: hello',
+        "outgoing: connected",
+        "to 200",
+        "from 100",
+    ):
+        assert step in out
+
+
+def test_kept_running_it_can_be_played_with(place: dict[str, str]) -> None:
+    with demo(place, "--keep") as process:
+        assert process.stdout is not None
+        lines = {}
+        for line in process.stdout:
+            words = line.split()
+            if "dialupd.ctl" in words:
+                lines[words[words.index("--bus") + 2]] = words
+            if "Ctrl-C ends everything" in line:
+                break
+        status = subprocess.run(
+            [*lines["status"], "--json"], cwd=ROOT, capture_output=True, check=True, timeout=LIMIT_S
+        )
+        assert {modem["state"] for modem in json.loads(status.stdout)["modems"]} == {"ready"}
+        dial = subprocess.run(lines["dial"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+        assert dial.returncode == 0, dial.stderr
+        assert "connected on caller" in dial.stdout
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_terminated_it_leaves_nothing_behind(place: dict[str, str]) -> None:
+    with demo(place, "--keep") as process:
+        assert process.stdout is not None
+        assert "message bus" in process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_what_is_missing_is_named(place: dict[str, str]) -> None:
+    with demo({**place, "PATH": "/nonexistent"}) as process:
+        out, err = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, err) == (1, "")
+    assert "dbus-daemon: no such program" in out

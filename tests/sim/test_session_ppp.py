@@ -1,0 +1,321 @@
+"""The session ppp with a stand-in for pppd that speaks its log language; the real one needs a kernel with PPP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from session_line import FACTS, Record, line, run
+
+from dialupd.config.values import PppSession, Role
+from dialupd.model import EndReason, SessionState
+from dialupd.sessions import login, ppp, relay
+from dialupd.sessions.base import Line, RuntimePaths, Session
+from dialupd.sessions.login import fill
+from dialupd.sessions.start import make_session
+
+LINK_UP = """
+say 'using channel 1' 'Using interface ppp7' 'Connect: ppp7 <--> /dev/pts/3' \
+    'rcvd [LCP ConfReq id=0x1]' 'rcvd [CHAP Challenge id=0x1]' 'sent [IPCP ConfReq id=0x1 <addr 0.0.0.0>]' \
+    'local  IP address 10.0.0.2' 'remote IP address 10.0.0.1' 'primary   DNS address 192.0.2.53'
+"""
+
+
+class Lab:
+    """A directory with programs of its own in front of PATH, and a run directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run"
+        self.run.mkdir(mode=0o700)
+        self.bin = path / "bin"
+        self.bin.mkdir()
+
+    def program(self, name: str, script: str) -> None:
+        file = self.bin / name
+        file.write_text('#!/bin/sh\nsay() { for line; do echo "$line" >&2; done; }\n' + script)
+        file.chmod(0o755)
+
+    def secret(self, text: str, mode: int = 0o600) -> str:
+        file = self.path / "secret"
+        file.write_text(text)
+        file.chmod(mode)
+        return str(file)
+
+    def make(self, config: PppSession, pty: Line, record: Record) -> Session:
+        return make_session(config, pty, FACTS, record, RuntimePaths(str(self.run)))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    made = Lab(tmp_path)
+    monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
+    return made
+
+
+def test_a_call(lab: Lab) -> None:
+    config = PppSession("p", user="web", password_file=lab.secret("hunter2\n"), default_route=True, metric=5, dns=True)
+    lab.program("ip", f'echo "ip $*" >>{lab.path}/tools')
+    lab.program("resolvectl", f'echo "resolvectl $*" >>{lab.path}/tools; kill $(cat {lab.path}/sleeper)')
+    lab.program(
+        "pppd",
+        f"""
+        trap 'echo >{lab.path}/quiet' USR1
+        tr '\\0' '\\n' </proc/$$/cmdline >{lab.path}/argv; env >{lab.path}/env
+        ls -l "$2" >{lab.path}/mode; cp "$2" {lab.path}/copy
+        head -c 4; sleep 600 & echo $! >{lab.path}/sleeper
+        {LINK_UP}
+        while kill -0 $! 2>/dev/null || [ ! -e {lab.path}/quiet ]; do wait $!; done
+        [ -e "$2" ] && say 'pppd: options are still there'
+        say 'LCP terminated by peer' 'Sent 100 bytes, received 200 bytes.'
+        exit 5
+        """,
+    )
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            await pty.send(b"\xff\x00~}")
+            running = asyncio.create_task(lab.make(config, pty, record).run())
+            assert await pty.receive(lambda got: len(got) == 4) == b"\xff\x00~}"
+            end = await running
+        assert end.reason is EndReason.REMOTE_HANGUP, end
+        assert record.states == [
+            SessionState.STARTING,
+            SessionState.ESTABLISH,
+            SessionState.AUTHENTICATE,
+            SessionState.NETWORK,
+            SessionState.RUNNING,
+            SessionState.TERMINATE,
+        ]
+        known = record.all
+        assert (known.interface, known.local_address, known.remote_address) == ("ppp7", "10.0.0.2", "10.0.0.1")
+        assert (known.dns, known.tx_bytes, known.rx_bytes) == (("192.0.2.53",), 100, 200)
+
+    run(test)
+    assert (lab.path / "tools").read_text().splitlines() == [
+        "ip route add default dev ppp7 metric 5",
+        "resolvectl dns ppp7 192.0.2.53",
+    ]
+    assert "hunter2" not in (lab.path / "argv").read_text() + (lab.path / "env").read_text()
+    assert 'password "hunter2"' in (lab.path / "copy").read_text()
+    assert (lab.path / "mode").read_text().startswith("-rw------- ")
+    assert list(lab.run.iterdir()) == []
+
+
+def test_stop_lets_pppd_say_goodbye(lab: Lab) -> None:
+    lab.program("pppd", f"trap 'printf bye; exit 5' TERM\ntrap '' USR1\n{LINK_UP}\nwhile :; do sleep 0.02; done")
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            session = lab.make(PppSession("p"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.state(SessionState.ESTABLISH)
+            session.stop(EndReason.MAX_DURATION)
+            session.stop(EndReason.SHUTDOWN)
+            assert await pty.receive(lambda got: got == b"bye")
+            assert (await running).reason is EndReason.MAX_DURATION
+
+    run(test)
+
+
+def test_pppd_that_hears_nothing_is_killed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppp, "_TERMINATING", 0.05)
+    lab.program("pppd", "trap '' TERM USR1\nsay 'Using interface ppp7'\nwhile :; do sleep 0.02; done")
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            session = lab.make(PppSession("p"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.until(lambda known: known.interface == "ppp7")
+            session.stop(EndReason.LOCAL_HANGUP)
+            assert (await running).reason is EndReason.LOCAL_HANGUP
+
+    run(test)
+
+
+def test_cancelled(lab: Lab) -> None:
+    lab.program("pppd", "trap '' TERM\necho $$\nwhile :; do sleep 0.02; done")
+
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(lab.make(PppSession("p"), pty, Record()).run())
+            pid = int(await pty.receive(lambda got: got.endswith(b"\n")))
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    run(test)
+    assert list(lab.run.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "word"),
+    [
+        (
+            "say 'rcvd [LCP ConfReq id=0x1]' 'Remote message: Login incorrect'; exit 19",
+            "auth-failed",
+            "Login incorrect",
+        ),
+        ("say 'LCP: timeout sending Config-Requests'; exit 10", "peer-not-ppp", "nothing of PPP"),
+        ("say \"pppd: In file x: unrecognized option 'frob'\"; exit 2", "session-failed", "frob"),
+        ('say "Couldn\'t open the /dev/ppp device: No such file or directory"; exit 4', "session-failed", "kernel"),
+        ("kill -9 $$", "session-failed", "signal 9"),
+        ("exit 16", "remote-hangup", ""),
+    ],
+)
+def test_ends(lab: Lab, script: str, reason: str, word: str) -> None:
+    lab.program("pppd", script)
+
+    async def test() -> None:
+        with line() as pty:
+            end = await lab.make(PppSession("p", Role.SERVER), pty, Record()).run()
+        assert (end.reason.value, word in end.detail) == (reason, True), end
+
+    run(test)
+
+
+def test_no_pppd(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppp, "tool_environment", lambda: {"PATH": str(lab.bin)})
+
+    async def test() -> None:
+        with line() as pty:
+            end = await lab.make(PppSession("p"), pty, Record()).run()
+        assert end.reason is EndReason.SESSION_FAILED
+        assert "pppd" in end.detail and "package ppp" in end.detail
+
+    run(test)
+    assert list(lab.run.iterdir()) == []
+
+
+def test_secrets_that_are_none(lab: Lab) -> None:
+    fifo = lab.path / "fifo"
+    os.mkfifo(fifo, 0o600)
+    cases = {
+        lab.secret("x", 0o644): "chmod",
+        str(lab.path): "regular",
+        str(fifo): "regular",
+        str(lab.path / "none"): "create it",
+    }
+
+    async def test() -> None:
+        with line() as pty:
+            for path, word in cases.items():
+                end = await lab.make(PppSession("p", user="u", password_file=path), pty, Record()).run()
+                assert end.reason is EndReason.SESSION_FAILED
+                assert path in end.detail and word in end.detail
+            long = lab.secret("x" * 300)
+            end = await lab.make(PppSession("p", user="u", password_file=long), pty, Record()).run()
+            assert "255" in end.detail and "xxx" not in end.detail
+
+    run(test)
+
+
+@pytest.mark.parametrize("shows_carrier", [True, False])
+def test_login(lab: Lab, shows_carrier: bool) -> None:
+    """The bytes behind the last expected text are pppd's."""
+    lab.program("pppd", "head -c 6")
+    config = PppSession(
+        "p",
+        user="{password}",
+        password_file=lab.secret("pa{user}ss"),
+        login=(("ogin:", "{user}"), ("word:", "{password}"), ("PPP ", "go")),
+    )
+
+    async def test() -> None:
+        record = Record()
+        with line(shows_carrier=shows_carrier) as pty:
+            running = asyncio.create_task(lab.make(config, pty, record).run())
+            await pty.send(b"Welcome\r\nlogin: ")
+            assert await pty.receive(lambda got: got.endswith(b"\r")) == b"{password}\r"
+            await pty.send(b"{password}\r\nPassword:")
+            assert await pty.receive(lambda got: got.endswith(b"\r")) == b"pa{user}ss\r"
+            await pty.send(b"\r\nPPP ~frame")
+            got = await pty.receive(lambda got: got.endswith(b"frame"))
+            assert got == b"go\r~frame"
+            await running
+            assert SessionState.LOGIN in record.states
+
+    run(test)
+
+
+def test_login_that_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "PATIENCE", 0.1)
+    config = PppSession("p", user="u", password_file=lab.secret("s3cret"), login=(("a:", "{password}"), ("b:", "x")))
+
+    async def test() -> None:
+        with line() as pty:
+            await pty.send(b"\x1b[2Jhello")
+            end = await lab.make(config, pty, Record()).run()
+            assert end.reason is EndReason.NEGOTIATION_FAILED
+            assert '"a:"' in end.detail and "[2Jhello" in end.detail and "\x1b" not in end.detail
+            await pty.send(b"a:s3cret")
+            end = await lab.make(config, pty, Record()).run()
+            assert '"b:"' in end.detail and "s3cret" not in end.detail
+
+    run(test)
+
+
+def test_login_hung_up_and_stopped(lab: Lab) -> None:
+    config = PppSession("p", login=(("never:", "x"),))
+
+    async def test() -> None:
+        with line() as pty:
+            record = Record()
+            session = lab.make(config, pty, record)
+            running = asyncio.create_task(session.run())
+            await record.state(SessionState.LOGIN)
+            session.stop(EndReason.LOCAL_HANGUP)
+            assert (await running).reason is EndReason.LOCAL_HANGUP
+            record = Record()
+            running = asyncio.create_task(lab.make(config, pty, record).run())
+            await record.state(SessionState.LOGIN)
+            pty.hang_up()
+            assert (await running).reason is EndReason.REMOTE_HANGUP
+
+    run(test)
+
+
+def test_port_without_modem_lines(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO CARRIER ends pppd's stream; what came early is first in it."""
+    monkeypatch.setattr(relay, "SILENCE", 0.05)
+    lab.program("pppd", "say 'Using interface ppp7'; cat; exit 16")
+
+    async def test() -> None:
+        record = Record()
+        with line(shows_carrier=False, early=b"~ea") as pty:
+            running = asyncio.create_task(lab.make(PppSession("p"), pty, record).run())
+            await pty.send(b"rly~")
+            assert await pty.receive(lambda got: len(got) == 7) == b"~early~"
+            await pty.send(b"\r\nNO CARRIER\r\n")
+            assert (await running).reason is EndReason.REMOTE_HANGUP
+
+    run(test)
+
+
+def test_stale_options_of_an_earlier_run_are_replaced(lab: Lab) -> None:
+    stale = lab.run / f"call-{FACTS.call}"
+    stale.mkdir()
+    (stale / "options").symlink_to(lab.path / "elsewhere")
+    lab.program("pppd", f'cp "$2" {lab.path}/copy')
+
+    async def test() -> None:
+        with line() as pty:
+            await lab.make(PppSession("p"), pty, Record()).run()
+
+    run(test)
+    assert not (lab.path / "elsewhere").exists()
+    assert stat.S_ISREG((lab.path / "copy").stat().st_mode)
+
+
+def test_fill() -> None:
+    assert fill("{user}/{password}", "{password}", b"{user}") == b"{password}/{user}\r"
+    assert fill("plain", "u", b"p") == b"plain\r"
