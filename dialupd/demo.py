@@ -320,18 +320,18 @@ def whats_next(stage: Stage, remote: Remote, *, kept: bool) -> None:
         tell("and see what it does with: dialupctl monitor")
         return
     caller = next(modem for modem in remote.modems.values() if called(modem) == "caller")
-    ctl = f"{sys.executable} -m dialupd.ctl --bus {stage.bus}"
     busctl = f"busctl --address={stage.bus}"
     path = modem_path(text(caller, "id"))
     tell("It goes on running. In another terminal try, in this directory:")
     for line in (
-        f"{ctl} status",
-        f"{ctl} monitor",
-        f"{ctl} dial outgoing",
-        f"{ctl} dial caller {ANSWERER} --session greeting",
-        f"{ctl} hangup all",
-        f"{ctl} command caller ATI3",
-        f"{ctl} history",
+        f"alias dialupctl='{sys.executable} -m dialupd.ctl --bus {stage.bus}'",
+        "dialupctl status",
+        "dialupctl monitor",
+        "dialupctl dial outgoing",
+        "dialupctl hangup all",
+        "dialupctl dial caller 999",
+        "dialupctl command caller ATI3",
+        "dialupctl history",
         f"{busctl} tree org.dialupd1",
         f"{busctl} introspect org.dialupd1 {path}",
         f"{busctl} call org.dialupd1 {path} org.dialupd1.Modem Dial 'sa{{sv}}' {ANSWERER} 0",

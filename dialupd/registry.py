@@ -462,9 +462,10 @@ class Registry:
 
     async def open_call(self, call: int) -> int:
         found = self._call(call)
-        if found.session is None:
+        session = await found.running()
+        if session is None:
             raise DialupError(ErrorKind.WRONG_STATE, f"call {call} is {found.view.state}: there is no data stream")
-        return found.session.open()
+        return session.open()
 
     def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
         self._tell(lambda watcher: watcher.ringing(modem, info))

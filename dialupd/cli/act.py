@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dialupd.cli import find
 from dialupd.cli.front import DONE, FAILED, Front, Usage
 from dialupd.cli.remote import Remote
 from dialupd.cli.rows import Plain, Row, called, number, text
 from dialupd.cli.text import clean
+from dialupd.states import IN_CALL
 
+HANG_UP_S = 60.0
+"""A modem that does not listen is asked in several ways and then reset, which takes its time."""
 LINE = 2000
 """Characters of one line of a modem's answer that are shown."""
 
@@ -15,8 +20,11 @@ _DONE = {
     "Enable": "in use again: it is probed now",
     "Disable": "disabled: dialupd leaves it alone until dialupctl enable",
     "Reset": "being reset",
-    "HangUp": "hangs up",
 }
+
+
+class StillBusy(Exception):
+    """What was asked for goes on for longer than anybody waits."""
 
 
 def chosen(front: Front, remote: Remote) -> Row:
@@ -42,35 +50,50 @@ async def reset(front: Front, remote: Remote) -> int:
 
 
 async def hangup(front: Front, remote: Remote) -> int:
-    """`MODEM`, `call N` or `all`; a modem of the name `all` or `call` is reached by its id."""
+    """`MODEM`, `call N` or `all`; a modem of the name `all` or `call` is reached by its id.
+
+    Waits until the modem takes a next call, so that one may be dialled at once.
+    """
     match front.args.what:
         case ["all"]:
-            return await _hang_up_all(front, remote)
+            calls = remote.open_calls()
         case ["call", wanted]:
-            if not (wanted.isascii() and wanted.isdigit()):
-                raise Usage(f"{clean(wanted)!r} is no call number: see dialupctl status")
-            call = remote.call(int(wanted))
-            if call is None:
-                under_way = [f"call {number(one, 'call')}" for one in remote.open_calls()]
-                raise find.NotFound(f"no call {int(wanted)}: there is {find.offer(under_way) if under_way else 'none'}")
-            await remote.hang_up_call(number(call, "call"))
-            return front.out.done(f"call {number(call, 'call')}: hangs up", {"calls": [str(number(call, "call"))]})
+            calls = [_call_of_number(remote, wanted)]
         case ["call"]:
             raise Usage("say which call: dialupctl hangup call N")
         case [wanted]:
-            front.args.modem = wanted
-            return await _modem_does(front, remote, "HangUp")
+            modem = find.modem(wanted, list(remote.modems.values()))
+            await remote.on_modem(modem, "HangUp")
+            return await _hung_up(front, remote, [modem])
         case _:
             raise Usage("say what to hang up: a MODEM, call N, or all")
-
-
-async def _hang_up_all(front: Front, remote: Remote) -> int:
-    ended = []
-    for call in remote.open_calls():
+    for call in calls:
         await remote.hang_up_call(number(call, "call"))
-        ended.append(str(number(call, "call")))
-    told = f"{'call' if len(ended) == 1 else 'calls'} {', '.join(ended)}: hang up" if ended else "no call is under way"
-    return front.out.done(told, {"calls": ended})
+    return await _hung_up(front, remote, [remote.modem(text(call, "modem")) for call in calls])
+
+
+def _call_of_number(remote: Remote, wanted: str) -> Row:
+    if not (wanted.isascii() and wanted.isdigit()):
+        raise Usage(f"{clean(wanted)!r} is no call number: see dialupctl status")
+    call = remote.call(int(wanted))
+    if call is None:
+        under_way = [f"call {number(one, 'call')}" for one in remote.open_calls()]
+        raise find.NotFound(f"no call {int(wanted)}: there is {find.offer(under_way) if under_way else 'none'}")
+    return call
+
+
+async def _hung_up(front: Front, remote: Remote, modems: list[Row]) -> int:
+    ids = [text(modem, "id") for modem in modems]
+    names = ", ".join(clean(called(modem)) for modem in modems)
+    if front.args.no_wait:
+        return front.out.done(f"{names}: hanging up" if ids else "no call is under way", {"modems": ids})
+    try:
+        async with asyncio.timeout(HANG_UP_S):
+            while any(text(remote.modem(one), "state") in IN_CALL for one in ids):
+                await remote.next_event()
+    except TimeoutError:
+        raise StillBusy(f"{names}: still hanging up after {HANG_UP_S:.0f} s; see dialupctl status") from None
+    return front.out.done(f"{names}: hung up" if ids else "no call is under way", {"modems": ids})
 
 
 async def set_policy(front: Front, remote: Remote) -> int:
@@ -114,7 +137,9 @@ async def _policy_does(front: Front, remote: Remote, member: str, told: str) -> 
 
 
 async def suspend(front: Front, remote: Remote) -> int:
-    return await _policy_does(front, remote, "Suspend", "suspended: no call by itself until dialupctl resume")
+    return await _policy_does(
+        front, remote, "Suspend", "suspended: it neither answers nor dials until dialupctl resume"
+    )
 
 
 async def resume(front: Front, remote: Remote) -> int:

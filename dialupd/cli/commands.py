@@ -101,6 +101,9 @@ def answer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def hangup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="MODEM | call N | all", nargs="+", help="which call to end")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="return at once instead of waiting for the modem to be free"
+    )
 
 
 def history_arguments(parser: argparse.ArgumentParser) -> None:
@@ -314,7 +317,7 @@ def perform(given: Front) -> int:
         return NO_DAEMON
     except BusError as error:
         return fail(f"{error}{advice(error)}", FAILED)
-    except (find.NotFound, NoTime) as error:
+    except (find.NotFound, act.StillBusy, NoTime) as error:
         return fail(str(error), FAILED)
     except Usage as error:
         return fail(str(error), USAGE)

@@ -15,15 +15,16 @@ from dialupd.cli.act import chosen
 from dialupd.cli.front import DONE, FAILED, Front, Usage
 from dialupd.cli.remote import BusError, DialOption, Event, NoDaemon, Remote, Thing, What
 from dialupd.cli.rows import Json, Plain, Row, called, number, text
-from dialupd.cli.show import line_words, party, rate
+from dialupd.cli.show import line_words, party
 from dialupd.cli.text import clean, pad
-from dialupd.model import CallState, SessionState
+from dialupd.model import CallState
 
 _SETTLED = frozenset({CallState.CONNECTED, CallState.ENDED})
 
 _IN_OTHER_LINES = frozenset(
     {"state", "state-reason", "state-since", "call", "rings", "caller-id", "caller-name", "attempts", "end-reason"}
-    | {"start-time", "connect-time", "end-time", "rx-bytes", "tx-bytes", "port-rate"}
+    | {"start-time", "connect-time", "end-time", "rx-bytes", "tx-bytes", "session"}
+    | {"line-rate", "port-rate", "modulation", "error-control", "compression"}
 )
 """Properties whose change comes with a state change or a ring, which has its own line."""
 
@@ -144,8 +145,6 @@ def told_value(key: str, value: Plain, now: int) -> str:
         return words.session_state(value) if isinstance(value, str) else ""
     if key == "next-attempt":
         return f"next attempt {when.ago(value, now)}" if isinstance(value, int) and value else ""
-    if key == "line-rate":
-        return f"{value} bit/s" if value else ""
     shown = clean(", ".join(value) if isinstance(value, list) else str(value))
     return f"{key.replace('-', ' ')} {shown}" if shown and shown != "0" else f"{key.replace('-', ' ')} cleared"
 
@@ -197,8 +196,8 @@ def told_state(event: Event) -> str:
         return f"ended: {words.end_reason(reason or text(row, 'end-reason'))}{after}"
     parts = [words.call_state(new)]
     if new == CallState.CONNECTED:
-        session = text(row, "session-state")
-        parts += [rate(row), words.session_state(session) if session != SessionState.NONE else ""]
+        session = clean(text(row, "session"))
+        parts += [line_words(row), session and f"session {session}"]
     return ", ".join(part for part in parts if part)
 
 

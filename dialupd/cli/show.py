@@ -17,11 +17,11 @@ MOST = 1000
 
 
 def party(call: Row) -> str:
-    """The far end as a person says it: `to *99#`, `from 5551212 (ANN)`, `from nobody known`."""
+    """The far end as a person says it: `to *99#`, `from 5551212 (ANN)`, `from an unknown caller`."""
     if text(call, "direction") == Direction.OUTGOING:
         return f"to {clean(text(call, 'number'))}"
     name = clean(text(call, "caller-name"))
-    return f"from {clean(text(call, 'caller-id')) or 'a caller without number'}" + (f" ({name})" if name else "")
+    return f"from {clean(text(call, 'caller-id')) or 'an unknown caller'}" + (f" ({name})" if name else "")
 
 
 def rate(call: Row) -> str:

@@ -110,7 +110,12 @@ class Mouth:
 
     def muffled(self) -> bool:
         """Is what the computer says lost on this modem?"""
-        return self._dead or Fault.SILENT in self._faults or self._wrong_speed()
+        return self._dead or Fault.SILENT in self._faults
+
+    def babbles(self) -> bool:
+        """Is the port at another rate than the modem?"""
+        wanted = self._faults.get(Fault.WRONG_SPEED)
+        return wanted is not None and self._wire.speed() not in (0, int(wanted))
 
     def heal(self) -> None:
         """The faults have changed: a modem that broke off speaks again."""
@@ -123,14 +128,10 @@ class Mouth:
             self._timer = None
         self._late.clear()
 
-    def _wrong_speed(self) -> bool:
-        wanted = self._faults.get(Fault.WRONG_SPEED)
-        return wanted is not None and self._wire.speed() not in (0, int(wanted))
-
     def _put(self, data: bytes) -> None:
         if not data or self._dead or Fault.SILENT in self._faults:
             return
-        if self._wrong_speed():
+        if self.babbles():
             data = NOISE
         if self._late or Fault.SLOW in self._faults or Fault.ONE_BYTE in self._faults:
             self._late += data

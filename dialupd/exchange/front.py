@@ -15,7 +15,7 @@ from dialupd.at.results import Final
 from . import answers
 from .answers import Caller
 from .carriers import Agreed
-from .faults import Fault, Mouth
+from .faults import NOISE, Fault, Mouth
 from .port import Wire
 from .settings import Settings
 from .timing import Scheduler
@@ -64,8 +64,13 @@ class Front:
             self._mouth.heal()
 
     def deaf(self) -> bool:
-        """Is what the computer says lost?"""
-        return self._mouth is None or self._mouth.muffled()
+        """Is what the computer says now lost?  At a wrong speed it is answered with noise."""
+        if self._mouth is None or self._mouth.muffled():
+            return True
+        if not self._mouth.babbles():
+            return False
+        self._say(NOISE)
+        return True
 
     def room(self) -> int:
         """Bytes of the far end's that fit."""

@@ -78,10 +78,10 @@ class Pipe:
         try:
             now = self._scheduler.time()
             self._transmit(now)
-            self._deliver(now)
+            blocked = self._deliver(now)
         finally:
             self._pumping = False
-        self._rearm()
+        self._rearm(blocked=blocked)
         if self._held and self._size <= LOW:
             self._held = False
             self._source.hold(False)
@@ -126,24 +126,26 @@ class Pipe:
             self._free_at += len(chunk) / self._rate
             self._flying.append((self._free_at + self._delay, chunk))
 
-    def _deliver(self, now: float) -> None:
+    def _deliver(self, now: float) -> bool:
+        """True: something is due and the sink has no room for it."""
         while self._flying and self._flying[0][0] <= now:
             room = self._sink.room()
             if room <= 0:
-                return
+                return True
             due, chunk = self._flying.popleft()
             if len(chunk) > room:
                 self._flying.appendleft((due, chunk[room:]))
                 chunk = chunk[:room]
             self._size -= len(chunk)
             self._sink.take(chunk)
+        return False
 
-    def _rearm(self) -> None:
+    def _rearm(self, *, blocked: bool) -> None:
         self._stop_timer()
         now = self._scheduler.time()
         due = [self._free_at] if self._waiting else []
-        # What is due already waits for the sink, which calls when it has room: no timer for that.
-        if self._flying and self._flying[0][0] > now:
+        # Who is blocked is called by the sink when it has room: no timer for that.
+        if self._flying and not blocked:
             due.append(self._flying[0][0])
         if due and self._open:
             self._timer = self._scheduler.call_later(max(0.0, min(due) - now), self.pump)

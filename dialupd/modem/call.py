@@ -5,6 +5,7 @@ Its state changes by the table in `dialupd.states`; every change publishes a new
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,18 +18,35 @@ Publish = Callable[[CallView, CallView], None]
 
 
 class Call:
-    """`publish` gets the old and the new view at each change; `session` is there while one runs."""
+    """`publish` gets the old and the new view at each change."""
 
     def __init__(self, view: CallView, publish: Publish, now: Callable[[], int]) -> None:
         self.view = view
         self.detail = ""
-        self.session: Session | None = None
+        self._session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self._publish = publish
         self._now = now
 
     @property
     def ended(self) -> bool:
         return self.view.state is CallState.ENDED
+
+    @property
+    def session(self) -> Session | None:
+        """The session, while one runs."""
+        there = not self.ended and self._session.done() and not self._session.cancelled()
+        return self._session.result() if there else None
+
+    @session.setter
+    def session(self, session: Session) -> None:
+        if not self._session.done():
+            self._session.set_result(session)
+
+    async def running(self) -> Session | None:
+        """The session; one that is about to begin, because the line is up, is waited for. None when there is none."""
+        if self.view.state is CallState.CONNECTED:
+            await asyncio.wait({self._session})
+        return self.session
 
     def set(self, view: CallView) -> None:
         """Publish the view, unless nothing in it is new."""
@@ -59,7 +77,7 @@ class Call:
         if self.ended:
             return
         self.detail = detail
-        self.session = None
+        self._session.cancel()
         self.set(
             replace(
                 self.view,

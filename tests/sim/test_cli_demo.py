@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -39,8 +42,7 @@ def processes_naming(word: str) -> list[str]:
 
 def demo(environment: dict[str, str], *argv: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dialupd.demo", *argv]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
 
 
 def test_a_whole_call(place: dict[str, str]) -> None:
@@ -60,20 +62,18 @@ def test_a_whole_call(place: dict[str, str]) -> None:
 def test_kept_running_it_can_be_played_with(place: dict[str, str]) -> None:
     with demo(place, "--keep") as process:
         assert process.stdout is not None
-        lines = {}
-        for line in process.stdout:
-            words = line.split()
-            if "dialupd.ctl" in words:
-                lines[words[words.index("--bus") + 2]] = words
-            if "Ctrl-C ends everything" in line:
-                break
-        status = subprocess.run(
-            [*lines["status"], "--json"], cwd=ROOT, capture_output=True, check=True, timeout=LIMIT_S
-        )
-        assert {modem["state"] for modem in json.loads(status.stdout)["modems"]} == {"ready"}
-        dial = subprocess.run(lines["dial"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)
-        assert dial.returncode == 0, dial.stderr
-        assert "connected on caller" in dial.stdout
+        told = list(takewhile(lambda line: "Ctrl-C ends everything" not in line, process.stdout))
+        (alias,) = (line for line in told if "alias dialupctl=" in line)
+        dialupctl = shlex.split(alias)[1].removeprefix("dialupctl=").split()
+        assert "  dialupctl dial outgoing\n" in told
+
+        def run(*argv: str) -> str:
+            command = [*dialupctl, *argv]
+            return subprocess.run(command, cwd=ROOT, stdout=PIPE, text=True, check=True, timeout=LIMIT_S).stdout
+
+        assert {modem["state"] for modem in json.loads(run("status", "--json"))["modems"]} == {"ready"}
+        assert "connected on caller" in run("dial", "outgoing")
+        assert run("hangup", "all") == "caller, answerer: hung up\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, err) == (0, "")

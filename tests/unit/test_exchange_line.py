@@ -70,6 +70,21 @@ def test_delay_comes_on_top() -> None:
     assert len(other.got) == 20
 
 
+def test_time_that_passes_within_a_step_strands_nothing() -> None:
+    """What comes due between the delivery and the setting of the next timer still gets one."""
+    clock, one, other, line = pair(delay=0.001)
+    looked = clock.time
+
+    def creeping() -> float:
+        clock.now += 0.002
+        return looked()
+
+    clock.time = creeping  # type: ignore[method-assign]
+    line.end(one).send(b"a")
+    clock.pass_time(1)
+    assert bytes(other.got) == b"a"
+
+
 def test_backpressure_and_release() -> None:
     clock, one, other, line = pair()
     other.limit = 10
