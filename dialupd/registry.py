@@ -141,9 +141,10 @@ class Registry:
         modem = self._modem_on(sys_path)
         if modem is None:
             return
-        if device is not None and not device.node:
+        if device is not None and not device.node and not self._closing:
             self._loop.call_soon(self._remove_if_on, modem, sys_path)
         else:
+            modem.unplugged = True
             self._remove(modem)
 
     def _remove_if_on(self, modem: Modem, sys_path: str) -> None:
@@ -228,10 +229,9 @@ class Registry:
         try:
             await modem.run()
         except Exception:  # the outermost edge of a modem: the others go on
-            log.exception(
-                "%s: a defect of dialupd ended the modem's task; `dialupctl rescan` takes it up again", modem.id
-            )
+            log.exception("%s: a defect of dialupd ended the modem's task; it is taken up again", modem.id)
             self._remove(modem)
+            self._loop.call_later(timing.DEFECT_PAUSE, self._take_up)
 
     def _remove(self, modem: Modem) -> asyncio.Task[None]:
         """Forget a modem; the task ends when its port is closed."""
@@ -250,6 +250,13 @@ class Registry:
 
     def _modem_on(self, sys_path: str) -> Modem | None:
         return next((modem for modem in self._modems.values() if modem.device.sys_path == sys_path), None)
+
+    def _take_up(self) -> None:
+        """Manage every device that is there and wanted."""
+        if not self._closing:
+            for device in list(self._devices.values()):
+                self._consider(device)
+            self._look_for_named_ports()
 
     def _look_for_named_ports(self) -> None:
         """Ports that an entry names by path and udev does not tell of."""
@@ -310,7 +317,7 @@ class Registry:
         return self.config.sessions.get(name) or (ClientSession(name) if name == requests.CLIENT else None)
 
     def suspended(self, policy: str) -> bool:
-        return policy in self._suspended
+        return self._closing or policy in self._suspended
 
     def calls_today(self, modem: str, policy: str) -> int:
         return self._calls_today.get((modem, policy), 0)
@@ -377,9 +384,7 @@ class Registry:
 
     async def rescan(self) -> None:
         self._finder.rescan()
-        for device in list(self._devices.values()):
-            self._consider(device)
-        self._look_for_named_ports()
+        self._take_up()
 
     async def originate(self, policy: str, options: DialOptions) -> int:
         wanted = self._policy_named(policy)

@@ -53,14 +53,32 @@ async def _run(options: Options) -> int:
             print("\n".join(table(exchange)))
             print("READY", flush=True)
             if options.ready_fd >= 0:
-                os.write(options.ready_fd, b"READY\n")
-                os.close(options.ready_fd)
-            if sys.stdin is not None and sys.stdin.isatty():
+                _announce(options.ready_fd)
+            if _on_terminal():
                 await _talk(console, stop)
             await stop.wait()
         finally:
             await console.close()
     return 0
+
+
+def _on_terminal() -> bool:
+    """Is there a terminal to read from?  Started with `&`, reading from it would stop the program."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        # A terminal that does not control this session has no foreground to be out of.
+        return True
+
+
+def _announce(fd: int) -> None:
+    try:
+        os.write(fd, b"READY\n")
+        os.close(fd)
+    except OSError as error:
+        raise OSError(f"--ready-fd {fd} cannot be written: {error.strerror}") from error
 
 
 async def _populate(exchange: Exchange, options: Options) -> None:

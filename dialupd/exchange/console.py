@@ -48,6 +48,7 @@ class Console:
         self._exchange = exchange
         self._server: asyncio.Server | None = None
         self._socket: Path | None = None
+        self._talks: set[asyncio.Task[None]] = set()
 
     async def command(self, line: str) -> str:
         """The answer, without a closing line end."""
@@ -95,17 +96,25 @@ class Console:
         _clear(path)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE)
+            self._server = await asyncio.start_unix_server(self._begin, path, limit=MAX_LINE)
         finally:
             os.umask(mask)
         self._socket = path
 
     async def close(self) -> None:
-        """Close the socket and remove it."""
+        """Close the socket, end the talks on it, and remove it."""
         if self._server is not None:
             self._server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
         if self._socket is not None:
             _clear(self._socket)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.create_task(self._serve(reader, writer), name="operator")
+        self._talks.add(talk)
+        talk.add_done_callback(self._talks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -22,6 +22,8 @@ from .timing import Scheduler
 
 MARK = 16 * 1024
 """Bytes queued towards the computer at which no more is taken from the line."""
+MARGIN = 4 * 1024
+"""Bytes above that for text of its own."""
 PORT_RATE = 115200
 """Said in CONNECT where the carrier cannot know the port's rate."""
 
@@ -127,7 +129,8 @@ class Front:
             self._wire.circuits(dcd=shown[0], ri=shown[1], dsr=True, cts=shown[2])
 
     def _say(self, data: bytes) -> None:
-        if self._mouth is not None and self.room() > 0:
+        # Beyond the mark, which data may have reached: NO CARRIER after it must not be lost.
+        if self._mouth is not None and self.room() > -MARGIN:
             self._mouth.say(data)
 
     def _say_if_read(self, data: bytes) -> None:

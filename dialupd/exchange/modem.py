@@ -333,6 +333,8 @@ class SimModem:
         if command.stay and not self.kind.phone:
             self._prefix = number
             return True
+        if plan.reverse:
+            log.info("%s dials in answer mode", self.number)
         self._dialled, self._prefix = number, ""
         self._voice = command.stay
         timing = self._network.timing
@@ -364,7 +366,8 @@ class SimModem:
         self._fail(Final.NO_ANSWER if self._waiting_for_answer else Final.NO_CARRIER)
 
     def _answer_command(self) -> None:
-        if self.state is State.COMMAND:
+        calls = self._call is not None and self._call.caller is self
+        if self.state is State.COMMAND and not calls:
             self._answer(abortable=True)
         else:
             self._final(Final.ERROR)

@@ -68,6 +68,14 @@ class Telephone(Unattended):
         self._timer = self._scheduler.call_later(self._patience, lambda: call.hang_up(self))
         call.place()
 
+    def heard(self, tone: Tone) -> None:
+        if tone in (Tone.BUSY, Tone.UNOBTAINABLE):
+            self.ended()
+
+    def ended(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
 
 class BusyStation:
     """Always engaged."""

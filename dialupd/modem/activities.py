@@ -50,7 +50,8 @@ async def binding(modem: Modem) -> Step:
         await modem.host.bind(modem.device)
     except BindError as error:
         return Step(ModemEvent.FAULT, str(error))
-    return await _for_ever()
+    await asyncio.sleep(timing.BIND_WAIT)
+    return Step(ModemEvent.FAULT, "the generic driver has made no port of the device: is it a modem?")
 
 
 async def probing(modem: Modem) -> Step:
@@ -232,6 +233,7 @@ async def establishing(modem: Modem) -> Step:
     plan = modem.plan or calling.Plan("ATA", limit)
     if plan.modulation:
         modem.applied = None
+    plan = replace(plan, blind=modem.memory.blind)
     try:
         outcome = await calling.establish(channel, plan)
     except PortError as error:
@@ -240,7 +242,8 @@ async def establishing(modem: Modem) -> Step:
         modem.end_call(EndReason.MODEM_LOST, "the modem was unplugged")
         return Step(ModemEvent.FAULT, "the port went away during the call")
     match outcome:
-        case calling.Connected(line, text):
+        case calling.Connected(line, text, blind):
+            modem.memory.blind = blind
             call.connected(line)
             modem.connect_text = text
             return Step(ModemEvent.CONNECT, f"connected {text}".rstrip())
@@ -248,7 +251,7 @@ async def establishing(modem: Modem) -> Step:
             if modem.collided and reason in (EndReason.NO_CARRIER, EndReason.BUSY, EndReason.MODEM_ERROR):
                 reason, detail = EndReason.COLLISION, "the line rang while it was being dialled"
             modem.ending = Ending(reason, detail, in_command_state=not aborting, aborting=aborting)
-            return Step(ModemEvent.CALL_FAILED, f"{reason}: {detail}")
+            return Step(ModemEvent.CALL_FAILED, detail)
 
 
 async def connected(modem: Modem) -> Step:
@@ -274,11 +277,15 @@ async def connected(modem: Modem) -> Step:
     if not task.done():
         modem.ending = Ending(EndReason.MAX_DURATION, f"max-duration of the policy is {limit:g} s")
         return Step(ModemEvent.HANG_UP, "the call has lasted as long as it may")
+    if defect := task.exception():
+        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect)
+        modem.ending = Ending(EndReason.SESSION_FAILED, "a defect of dialupd ended the session; see the log")
+        return Step(ModemEvent.HANG_UP, modem.ending.detail)
     end = task.result()
     lost = end.reason is EndReason.REMOTE_HANGUP
     modem.ending = Ending(end.reason, end.detail, in_command_state=lost)
     event = ModemEvent.CARRIER_LOST if lost else ModemEvent.HANG_UP
-    return Step(event, f"{end.reason}: {end.detail}" if end.detail else end.reason)
+    return Step(event, end.detail or end.reason)
 
 
 async def _begin_session(modem: Modem, channel: Channel) -> asyncio.Task[SessionEnd]:
@@ -354,8 +361,9 @@ async def _line_down(channel: Channel, ending: Ending) -> None:
             if not port.is_open:
                 await port.reopen()
                 channel.resume()
-            elif channel.handed_over:
-                port.take_back()
+            else:
+                if channel.handed_over:
+                    port.take_back()
                 channel.resume()
             await hang_up(channel, in_command_state=ending.in_command_state, aborting=ending.aborting)
         except PortLost:

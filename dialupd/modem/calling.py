@@ -21,6 +21,9 @@ from dialupd.modem.channel import Channel, NoReply
 
 log = logging.getLogger(__name__)
 
+BLIND = "ATX3"
+"""Do not wait for a dial tone, but know the busy tone (V.250 section 6.2.7)."""
+
 OUTCOMES: dict[Final, tuple[EndReason, str]] = {
     Final.OK: (
         EndReason.NO_MODULATOR,
@@ -43,19 +46,24 @@ OUTCOMES: dict[Final, tuple[EndReason, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A call to be placed or answered. `command` is the AT line; `timeout` in seconds from its sending to CONNECT."""
+    """A call to be placed or answered.
+
+    `command` is the AT line, `timeout` the seconds from its sending to CONNECT; `blind` dials without a dial tone.
+    """
 
     command: str
     timeout: float
     modulation: str = ""
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The line is up; `text` is what stood behind CONNECT."""
+    """The line is up; `text` is what stood behind CONNECT; `blind`: it was dialled without a dial tone."""
 
     line: Connection
     text: str
+    blind: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ async def establish(channel: Channel, plan: Plan) -> Outcome:
         wait = int(min(255, plan.timeout - timing.CARRIER_MARGIN))
         if wait > timing.CARRIER_WAIT:
             await channel.command(f"ATS7={wait}")
+        if plan.blind:
+            await channel.command(BLIND)
     except NoReply as error:
         return Failed(EndReason.MODEM_ERROR, str(error), aborting=True)
     return await _attempt(channel, plan)
@@ -93,7 +103,7 @@ async def establish(channel: Channel, plan: Plan) -> Outcome:
 async def _attempt(channel: Channel, plan: Plan) -> Outcome:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + plan.timeout
-    again_stale = again_blind = True
+    again_stale, blind = True, plan.blind
     while True:
         channel.flush()
         begun = loop.time()
@@ -103,15 +113,15 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
             return Failed(EndReason.TIMEOUT, f"no answer from the modem in {plan.timeout:g} s", aborting=True)
         code = reply.result.code
         if code is Final.CONNECT:
-            return Connected(connection(reply.result.detail, reply.information), reply.result.detail)
+            return Connected(connection(reply.result.detail, reply.information), reply.result.detail, blind)
         if code is Final.NO_CARRIER and again_stale and loop.time() - begun < timing.STALE:
             log.info("%s: NO CARRIER came too soon to be of this call; trying once more", channel.port.path)
             again_stale = False
-        elif code is Final.NO_DIALTONE and again_blind and plan.command.upper().startswith("ATD"):
+        elif code is Final.NO_DIALTONE and not blind and plan.command.upper().startswith("ATD"):
             log.info("%s: no dial tone was recognised; dialling once without waiting for it", channel.port.path)
-            again_blind = False
+            blind = True
             try:
-                await channel.command("ATX3")
+                await channel.command(BLIND)
             except NoReply as error:
                 return Failed(EndReason.MODEM_ERROR, str(error), aborting=True)
         else:

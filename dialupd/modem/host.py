@@ -24,6 +24,8 @@ class Memory:
     """Given by SetPolicy; None: as configured."""
     refused_pin: str = ""
     """The PIN that the SIM refused, so that it is not tried until the SIM is locked."""
+    blind: bool = False
+    """The line has a dial tone that the modem does not know: dial without waiting for it."""
     redialer: Redialer = field(default_factory=Redialer)
 
 

@@ -1,10 +1,10 @@
 """A modem's only owner: its state, and the one task that acts in it.
 
 `run()` holds one activity for each state (`activities`).  An activity ends by giving a `Step`, the event that comes
-next and why; a request (`requests`) or something from outside moves the state at once (`move`) and cancels the
-activity, whose work the activity of the new state takes up.  So the state is always true, two requests can never both
-succeed, and no activity ever runs in a state that is not its own.  `move` is the only caller of the transition
-function.
+next and why, which moves the state in the same turn of the loop; a request (`requests`) or something from outside moves
+it at once (`move`) and cancels the activity, whose work the activity of the new state takes up.  So the state is always
+true, two requests can never both succeed, nothing comes between a decision and its step, and no activity ever runs in
+a state that is not its own.  `move` is the only caller of the transition function.
 """
 
 from __future__ import annotations
@@ -85,13 +85,14 @@ class Modem:
         self.collided = False
         """The line rang while we were dialling."""
         self.failures = 0
+        self.unplugged = False
         self.caller = CallerId()
+        self._caller_at = 0.0
         self.loan: Loan | None = None
         self._activities = activities
         self._loop = asyncio.get_running_loop()
         self._deaf_until = 0.0
-        self._epoch = 0
-        self._activity: asyncio.Task[Step] | None = None
+        self._activity: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
 
     @property
@@ -114,30 +115,28 @@ class Modem:
         """Act until cancelled: the port is closed then, and a call is ended as lost with the modem."""
         try:
             while True:
-                epoch = self._epoch
                 self._activity = asyncio.create_task(self._act(), name=f"{self.id}: {self.state}")
                 try:
-                    step = await self._activity
+                    await self._activity
                 except asyncio.CancelledError:
                     task = asyncio.current_task()
-                    if epoch == self._epoch or (task is not None and task.cancelling()):
+                    if task is not None and task.cancelling():
                         raise
-                    continue
-                if epoch == self._epoch:
-                    self.move(step.event, step.reason)
         finally:
             self._activity = None
             await self._leave()
 
-    async def _act(self) -> Step:
-        return await self._activities[self.state](self)
+    async def _act(self) -> None:
+        step = await self._activities[self.state](self)
+        self.move(step.event, step.reason)
 
     async def _leave(self) -> None:
         if self.session_task is not None:
             self.session_task.cancel()
             await asyncio.gather(self.session_task, return_exceptions=True)
             self.session_task = None
-        self.end_call(self.ending.reason if self.state is ModemState.HANGING_UP else EndReason.MODEM_LOST)
+        known = self.state is ModemState.HANGING_UP and not self.unplugged
+        self.end_call(self.ending.reason if known else EndReason.MODEM_LOST)
         self.close_port()
         if self.loan is not None:
             self.loan.close()
@@ -154,7 +153,6 @@ class Modem:
         """Change the state by the table, publish, and let the activity of the new state begin."""
         old = self.state
         new = modem_next(old, event)
-        self._epoch += 1
         log.info("%s: %s -> %s (%s)", self.id, old, new, reason)
         changes = replace(self.view, state=new, state_reason=reason)
         if new is not old:
@@ -162,8 +160,7 @@ class Modem:
         if new not in IN_CALL:
             changes = replace(changes, call=0, rings=0, caller_id="")
         self.show(changes)
-        if self._activity is not None and not self._activity.done():
-            self._activity.cancel()
+        self.restart()
         self._settled.set()
 
     def show(self, view: ModemView) -> None:
@@ -173,9 +170,8 @@ class Modem:
             self.host.modem_changed(old, view)
 
     def restart(self) -> None:
-        """Let the activity begin anew: what it decided by has changed."""
-        if self._activity is not None and not self._activity.done():
-            self._epoch += 1
+        """Let the state's activity begin anew: what it decided by has changed."""
+        if self._activity is not None and self._activity is not asyncio.current_task():
             self._activity.cancel()
 
     # -- the port
@@ -205,7 +201,11 @@ class Modem:
     def unsolicited(self, text: str) -> None:
         """A line that no command asked for."""
         if self.state in IDLE or self.state is ModemState.RINGING:
+            now = self._loop.time()
+            if now < self._deaf_until or (self.state in IDLE and now - self._caller_at > timing.RING_TIMEOUT):
+                self.caller = CallerId()
             self.caller = collect(self.caller, text)
+            self._caller_at = now
             if self.call is not None and self.state is ModemState.RINGING:
                 self._show_caller(self.call)
         if is_ring(text):

@@ -11,12 +11,13 @@ from dialupd.policy import Next, Redial, Rest, Stop
 
 @dataclass(slots=True)
 class Entry:
-    """Where one policy stands on one modem; `due` is loop time, None: not yet decided."""
+    """Where one policy stands on one modem; `due` is loop time, None: not yet decided; `resting`: only when asked."""
 
     policy: Policy
     redial: Redial
     due: float | None = None
     number: int = 0
+    resting: bool = False
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Redialer:
         if stop := entry.redial.blocked(today):
             entry.due = None
             return stop
-        if policy.when is not When.ALWAYS:
+        if policy.when is not When.ALWAYS or entry.resting:
             return Rest()
         if entry.due is None:
             match entry.redial.first(today):
@@ -52,7 +53,7 @@ class Redialer:
         """A call that was dialled by the policy has ended, after so many seconds connected."""
         entry = self._entry(policy, 0, today)
         entry.redial, decision = entry.redial.after(reason, connected, today)
-        entry.due = None
+        entry.due, entry.resting = None, isinstance(decision, Rest)
         if isinstance(decision, Next):
             entry.due, entry.number = now + decision.delay, decision.number
 
@@ -64,7 +65,7 @@ class Redialer:
     def resume(self, policy: Policy, today: int) -> None:
         """A person lifts every limit."""
         entry = self._entry(policy, 0, today)
-        entry.redial, entry.due = entry.redial.resumed(today), None
+        entry.redial, entry.due, entry.resting = entry.redial.resumed(today), None, False
 
     def _entry(self, policy: Policy, calls_today: int, today: int) -> Entry:
         entry = self._entries.get(policy.name)

@@ -172,9 +172,15 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
         raise DialupError(ErrorKind.INVALID_ARGS, f"{line} would place, take or end a call: use Dial, Answer or HangUp")
     channel = modem.channel
     try:
-        reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
-        # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
-        await probe.base(channel)
+        # V0 makes its own reply a digit already (V.250 section 6.2.6).
+        channel.numeric = "V0" in line.upper()
+        try:
+            reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
+        finally:
+            channel.numeric = False
+            # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
+            await probe.synchronise(channel)
+            await probe.base(channel)
     except NoReply as error:
         raise DialupError(ErrorKind.TIMEOUT, str(error)) from None
     except probe.ProbeError as error:

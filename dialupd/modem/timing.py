@@ -39,6 +39,9 @@ CARRIER_WAIT = 60
 CARRIER_MARGIN = 5.0
 """Our own limit exceeds S7 by this, so that the modem's result comes first and names the reason."""
 
+BIND_WAIT = 30.0
+"""For the port of a device that the generic driver was told of; the kernel needs less than one."""
+
 RING_TIMEOUT = 10.0
 """Rings come every 4 to 6 s; after this long without one the caller has given up (mgetty's value)."""
 
@@ -51,6 +54,9 @@ STALE = 0.3
 RETRY_FIRST = 5.0
 RETRY_MAX = 600.0
 """A failed modem is tried again after RETRY_FIRST, doubling up to RETRY_MAX."""
+
+DEFECT_PAUSE = 60.0
+"""Before a modem whose task a defect has ended is taken up again: long enough to keep the log readable."""
 
 CALL_KEPT = 60.0
 """An ended call stays on the bus for a minute, so that whoever asked for it can read how it ended."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from test_exchange_modem import ListWire, Town, lines
 
@@ -240,3 +242,10 @@ def test_fault_names() -> None:
                         ("slow=inf", "0 up"), ("slow=nan", "0 up")):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             parse_faults([wrong])
+
+
+def test_the_manual_has_every_fault_in_its_words() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "dialup-exchange.md").read_text()
+    for fault in Fault:
+        label = fault.label if fault.number is None else f"{fault.label}[={fault.number:g}]"
+        assert f"| `{label}` | {fault.about} |" in manual

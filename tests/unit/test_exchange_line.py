@@ -143,9 +143,7 @@ def test_a_cut_line_is_silent() -> None:
     st.sampled_from([0.0, 0.05]),
     st.lists(st.integers(0, 4000), max_size=12),
 )
-def test_bytes_arrive_once_and_in_order(
-    writes: list[bytes], rate: float, delay: float, rooms: list[int]
-) -> None:
+def test_bytes_arrive_once_and_in_order(writes: list[bytes], rate: float, delay: float, rooms: list[int]) -> None:
     clock, one, other, line = pair(rate, delay)
     other.limit = 0
     for index, data in enumerate(writes):

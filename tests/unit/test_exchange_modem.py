@@ -97,7 +97,7 @@ class Town:
             scheduler=self.clock,
             timing=timing or Timing(),
             find=self.stations.get,
-            now=lambda: datetime(2024, 3, 9, 14, 5),  # noqa: DTZ001
+            now=lambda: datetime(2024, 3, 9, 14, 5),
             line_rate=line_rate,
             delay=delay,
         )
@@ -489,6 +489,17 @@ def test_silence_while_the_computer_does_not_read() -> None:
     got += wire.take()
     assert got == b"z" * sent
     assert far.accepting
+
+
+def test_no_carrier_comes_after_all_the_data_that_waits() -> None:
+    town = Town()
+    one, wire, other, _ = town.connect()
+    wire.reading = False
+    other.received(b"z" * 50_000)
+    other.dtr(False)
+    town.clock.pass_time(10)
+    assert wire.take() == b"z" * 16_384 + b"\r\nNO CARRIER\r\n", "what the computer never reads is lost at last"
+    assert one.state is State.COMMAND
 
 
 def test_rings_are_not_hoarded() -> None:
