@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -151,10 +152,12 @@ class Registry:
         if modem.device.sys_path == sys_path and self._modems.get(modem.id) is modem:
             self._remove(modem)
 
-    def _consider(self, device: Device, entry: ModemEntry | None = None) -> None:
-        """Bring what we do with a device in line with the configuration; `entry` names a port that no match finds."""
+    def _consider(self, device: Device) -> None:
+        """Bring what we do with a device in line with the configuration."""
         modem = self._modem_on(device.sys_path)
-        decision = match.Wanted(entry) if entry is not None else match.wanted(self.config, device)
+        decision = match.wanted(self.config, device)
+        if isinstance(decision, match.Ignore) and (entry := self._entry_by_link(device)):
+            decision = match.Wanted(entry)
         match decision:
             case match.Ignore(reason):
                 log.debug("%s: %s", device.node or device.sys_path, reason)
@@ -267,8 +270,18 @@ class Registry:
             device = self._finder.device_for_path(path)
             if device is None:
                 log.info("%s: there is no such port now", path)
-            elif device.sys_path not in self._devices:
-                self._consider(device, entry)
+            elif self._modem_on(device.sys_path) is None:
+                self._consider(device)
+
+    def _entry_by_link(self, device: Device) -> ModemEntry | None:
+        """The entry that names the device by another path, such as udev's /dev/serial/by-id/…."""
+        node = os.path.realpath(device.node)
+        for entry in self.config.modems:
+            path = entry.match.device
+            here = bool(path and device.node) and os.path.realpath(path) == node
+            if here and match.fits(replace(entry.match, device=device.node), device):
+                return entry
+        return None
 
     # -- configuration
 
@@ -280,15 +293,7 @@ class Registry:
             log.warning("daemon.state-directory has changed: that takes effect at the next start")
         log.info("configuration: %d modems, %d policies", len(config.modems), len(config.policies))
         for modem in list(self._modems.values()):
-            device = modem.device
-            if device.sys_path in self._devices:
-                self._consider(device)
-            else:
-                named = [entry for entry in config.modems if entry.match.device == device.node]
-                if named:
-                    self._reconfigure(modem, device, named[0])
-                else:
-                    self._remove(modem)
+            self._consider(modem.device)
             policy = modem.policy
             if policy is not None and old.policies.get(policy.name) != policy:
                 requests.refresh(modem)

@@ -5,8 +5,8 @@ the LF that belongs to it may be on its way, and after CONNECT the next byte is 
 UNSURE, and the owner calls `flush()` when nothing has followed for a moment.  A lone digit and a CR is a V0 result and
 has no LF to wait for.  What follows the line is never touched: after CONNECT, `take_rest()` hands it over.
 
-The buffer is capped.  A modem that sends garbage without an end of line loses what exceeds the cap, up to the next end
-of line, and the lexer says so by `overflows`.
+A line is capped.  One that is longer vanishes up to its end, however it was cut, so garbage without an end of line
+takes no room; `overflows` counts them.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`> ` at the start of a line: the modem waits for text (AT+CMGS and its like)."""
+    """`> ` at the start of a line: the modem waits for text (AT+CMGS and its like), and no end of line comes."""
 
 
 Token = Line | Prompt | Wait
 
 _CR, _LF = 0x0D, 0x0A
+_PROMPT = b"> "
 _PRINTABLE = str.maketrans({chr(n): "·" for n in range(256) if not (0x20 <= n < 0x7F)} | {"\t": " "})
 
 
@@ -84,6 +85,10 @@ class Lexer:
     def _next(self, *, final: bool) -> Token:
         buffer = self._buffer
         while True:
+            if not self._skipping and buffer.startswith(_PROMPT):
+                del buffer[: len(_PROMPT)]
+                self._scanned = 0
+                return Prompt()
             end = self._find_end()
             if end < 0:
                 return self._unfinished()
@@ -98,10 +103,11 @@ class Lexer:
             raw = bytes(buffer[:end])
             del buffer[:after]
             self._scanned = 0
-            if self._skipping:
+            if len(raw) > MAX_LINE and not self._skipping:
+                self.overflows += 1
+            elif self._skipping:
                 self._skipping = False
-                continue
-            if text := printable(raw).rstrip():
+            elif text := printable(raw).rstrip():
                 return Line(text)
 
     def _find_end(self) -> int:
@@ -112,14 +118,11 @@ class Lexer:
         self._scanned = len(self._buffer)
         return -1
 
-    def _unfinished(self) -> Token:
+    def _unfinished(self) -> Wait:
         if len(self._buffer) > MAX_LINE or (self._skipping and self._buffer):
             if not self._skipping:
                 self.overflows += 1
             self._skipping = True
             self._buffer.clear()
             self._scanned = 0
-        elif self._buffer == b"> ":
-            self.clear()
-            return Prompt()
         return Wait.NEED_MORE

@@ -232,9 +232,7 @@ HEX2 = text_like('two hex digits, such as "00"', r"[0-9A-Fa-f]{2}", str.lower)
 COUNTRY = text_like('a T.35 country code, two hex digits such as "B5" (USA)', r"[0-9A-Fa-f]{2}", str.upper)
 WORD = text_like("printable text without blanks", r"[!-~]{1,200}")
 PRINTABLE = text_like("printable text", r"[ -~]{1,200}")
-DEVICE_GLOB = text_like(
-    'a path below /dev, such as "/dev/ttyS0", in which * and ? stand for others', r"/dev/[!-~]{1,200}"
-)
+DEVICE_GLOB = text_like('a whole path such as "/dev/ttyS0", in which * and ? stand for others', r"/[!-~]{1,200}")
 GLOB = text_like("a pattern of printable characters, in which * and ? stand for others", r"[!-~]{1,200}")
 APN = text_like("an access point name (letters, digits, '.', '_' and '-')", r"[A-Za-z0-9._-]{1,100}")
 CALLER = text_like(

@@ -81,8 +81,8 @@ NOTES = """\
 ## How the parts go together
 
 - The first `[[modem]]` that fits a device is used. Identity is the vendor, product and serial number or the place on
-  the bus; `device` is for ports that have nothing else, since names such as `ttyACM0` change, and
-  it is the node's own name: links such as `/dev/modem` and those below `/dev/serial` are not followed.
+  the bus; `device` is for ports that have nothing else, since names such as `ttyACM0` change;
+  a link such as `/dev/modem` or one below `/dev/serial/by-id` serves as well.
 - `usbserial = true` binds the generic driver to the vendor and product of the entry as soon as such a device shows up
   without a driver. Only ids that stand here are ever bound.
 - A policy with `mode = "answer"` answers, one with `mode = "originate"` dials, and one with `mode = "manual"` leaves

@@ -207,7 +207,8 @@ async def ringing(modem: Modem) -> Step:
         number = caller.number or ("" if caller.withheld else None)
         match answer_decision(policy, modem.view.rings, number):
             case Answer():
-                call.answering(policy.session or CLIENT)
+                modem.plan = calling.Plan(calling.ANSWER, policy.timeout)
+                call.answering(policy.session or CLIENT, policy.name)
                 return Step(ModemEvent.ANSWER, f"the policy {policy.name} answers")
             case Reject(reason):
                 modem.ignore_rings()
@@ -228,9 +229,8 @@ async def establishing(modem: Modem) -> Step:
     channel, call = modem.channel, modem.call
     assert channel is not None and call is not None
     modem.collided = False
-    policy = modem.host.policy(call.view.policy)
-    limit = policy.timeout if policy else timing.CARRIER_WAIT + timing.CARRIER_MARGIN
-    plan = modem.plan or calling.Plan("ATA", limit)
+    plan = modem.plan
+    assert plan is not None, "a call is begun with its plan"
     if plan.modulation:
         modem.applied = None
     plan = replace(plan, blind=modem.memory.blind)

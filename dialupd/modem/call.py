@@ -54,8 +54,10 @@ class Call:
         if view != old:
             self._publish(old, view)
 
-    def answering(self, session: str) -> None:
-        self.set(replace(self.view, state=call_next(self.view.state, CallEvent.ANSWER), session=session))
+    def answering(self, session: str, policy: str) -> None:
+        """The call is taken, for a session and by a policy ("" for none)."""
+        state = call_next(self.view.state, CallEvent.ANSWER)
+        self.set(replace(self.view, state=state, session=session, policy=policy))
 
     def connected(self, line: Connection) -> None:
         """The modems are connected; `line` is what CONNECT told."""

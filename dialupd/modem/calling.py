@@ -21,6 +21,9 @@ from dialupd.modem.channel import Channel, NoReply
 
 log = logging.getLogger(__name__)
 
+ANSWER = "ATA"
+ANSWER_TIMEOUT = timing.CARRIER_WAIT + timing.CARRIER_MARGIN
+
 BLIND = "ATX3"
 """Do not wait for a dial tone, but know the busy tone (V.250 section 6.2.7)."""
 
@@ -105,10 +108,9 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
     deadline = loop.time() + plan.timeout
     again_stale, blind = True, plan.blind
     while True:
-        channel.flush()
         begun = loop.time()
         try:
-            reply = await channel.command(plan.command, deadline - begun)
+            reply = await channel.afresh(plan.command, deadline - begun)
         except NoReply:
             return Failed(EndReason.TIMEOUT, f"no answer from the modem in {plan.timeout:g} s", aborting=True)
         code = reply.result.code

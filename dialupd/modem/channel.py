@@ -8,8 +8,9 @@ whatever the far end sends behind the CONNECT line stays in the kernel for the s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from dialupd.at.exchange import Consumed, Exchange, Reply, Stray, Unsolicited, is_dialling
 from dialupd.at.lines import Lexer, Line, Prompt, Wait
@@ -50,6 +51,7 @@ class Channel:
         self._exchange = Exchange()
         self._reply: asyncio.Future[Reply] | None = None
         self._turn = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
         self._unsure: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.resume()
@@ -73,13 +75,33 @@ class Channel:
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(PortLost(lost))
 
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the commands of others; until the end of the block only the task that holds it sends any."""
+        task = asyncio.current_task()
+        if self._holder is task:
+            yield
+            return
+        async with self._turn:
+            self._holder = task
+            try:
+                yield
+            finally:
+                self._holder = None
+
     async def command(self, text: str, timeout: float = timing.REPLY, *, shown: str | None = None) -> Reply:
-        """Send one command line, after the one in flight, and give its reply; `shown` is for the log, without secrets.
+        """Send one command line when it is our turn and give its reply; `shown` is for the log, without secrets.
 
         Raises NoReply after `timeout` seconds, PortLost, PortError, and ValueError for text that is no command line.
         """
-        async with self._turn:
+        async with self.turn():
             return await self._command(text, timeout, shown or text)
+
+    async def afresh(self, text: str, timeout: float) -> Reply:
+        """Like `command`, with all that has arrived before it forgotten."""
+        async with self.turn():
+            self.flush()
+            return await self._command(text, timeout, text)
 
     async def _command(self, text: str, timeout: float, shown: str) -> Reply:
         data = self._exchange.command(text)

@@ -67,9 +67,8 @@ async def escape(channel: Channel) -> None:
 
 async def _on_hook(channel: Channel) -> bool:
     """Does the modem answer ATH?  One that hangs up slowly keeps us for HANG_UP_REPLY; one in data mode for SYNC."""
-    channel.flush()
     try:
-        await channel.command("ATQ0V1E0", timing.SYNC)
+        await channel.afresh("ATQ0V1E0", timing.SYNC)
         reply = await channel.command("ATH", timing.HANG_UP_REPLY)
     except NoReply:
         return False

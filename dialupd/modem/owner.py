@@ -154,7 +154,7 @@ class Modem:
         old = self.state
         new = modem_next(old, event)
         log.info("%s: %s -> %s (%s)", self.id, old, new, reason)
-        changes = replace(self.view, state=new, state_reason=reason)
+        changes = replace(self.view, state=new, state_reason=reason, next_attempt=0)
         if new is not old:
             changes = replace(changes, state_since=self.host.now())
         if new not in IN_CALL:

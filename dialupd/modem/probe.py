@@ -148,9 +148,8 @@ async def initialise(channel: Channel, entry: ModemEntry, findings: Findings, pi
 
 async def _answers(channel: Channel) -> bool:
     for _ in range(timing.SYNC_TRIES):
-        channel.flush()
         try:
-            await channel.command("ATQ0V1E0", timing.SYNC)
+            await channel.afresh("ATQ0V1E0", timing.SYNC)
         except NoReply:
             continue
         return True
@@ -182,7 +181,10 @@ async def _unlock(channel: Channel, pin: str) -> None:
         return
     if not pin:
         raise ProbeError("the SIM asks for its PIN: put it into a file and name that as pin-file")
-    reply = await channel.command(f'AT+CPIN="{pin}"', timing.RESTORE, shown='AT+CPIN="****"')
+    try:
+        reply = await channel.command(f'AT+CPIN="{pin}"', timing.RESTORE, shown='AT+CPIN="****"')
+    except NoReply as error:
+        raise ProbeError(f"the modem stopped answering: {error}") from None
     if not reply.ok:
         raise PinRefused(
             f"the SIM refuses the PIN in pin-file ({reply.result.detail or 'ERROR'}); it is not tried again"

@@ -19,7 +19,7 @@ from dialupd.states import IDLE, IN_CALL, ModemEvent, allows
 DIAL_COMMAND = "ATDT"
 DIAL_TIMEOUT = 70.0
 """Seconds: the modem's own wait for carrier, dialling, and some rings."""
-MAX_DIAL_TIMEOUT = 600.0
+MAX_TIMEOUT = 600.0
 CLIENT = "client"
 """The session of a call for which nobody has said another."""
 MAX_COMMAND = 200
@@ -59,17 +59,11 @@ def _dial(modem: Modem, number: str, options: DialOptions, policy: Policy | None
 
 
 def _prepare(modem: Modem, number: str, options: DialOptions, policy: Policy | None, counted: Policy | None) -> int:
-    timeout = options.timeout if options.timeout else policy.timeout if policy else DIAL_TIMEOUT
-    if timeout > MAX_DIAL_TIMEOUT:
-        raise DialupError(
-            ErrorKind.INVALID_ARGS, f"timeout is {timeout:g} s; at most {MAX_DIAL_TIMEOUT:g} s make sense"
-        )
-    if options.modulation and not re.fullmatch(r"[A-Z0-9]{2,8}", options.modulation):
-        known = ", ".join(modem.view.modulations) or "none"
-        raise DialupError(ErrorKind.INVALID_ARGS, f"modulation {options.modulation!r} is none of this modem's: {known}")
+    timeout = _timeout(options, policy.timeout if policy else DIAL_TIMEOUT)
+    modulation = _modulation(modem, options)
     session = _session(modem, options.session, policy)
     command = policy.dial_command if policy else DIAL_COMMAND
-    modem.plan = calling.dial_plan(number, command, timeout, reverse=options.reverse, modulation=options.modulation)
+    modem.plan = calling.dial_plan(number, command, timeout, reverse=options.reverse, modulation=modulation)
     modem.dialled_policy = counted
     call = modem.new_call(Direction.OUTGOING, number, policy.name if policy else "", session)
     return call.view.call
@@ -81,7 +75,10 @@ def answer(modem: Modem, options: DialOptions) -> int:
     call = modem.call
     assert call is not None, "a modem rings only with a call"
     policy = _named_policy(modem, options.policy) if options.policy else modem.policy
-    call.answering(_session(modem, options.session, policy))
+    session = _session(modem, options.session, policy)
+    timeout = _timeout(options, policy.timeout if policy else calling.ANSWER_TIMEOUT)
+    modem.plan = calling.Plan(calling.ANSWER, timeout, _modulation(modem, options))
+    call.answering(session, policy.name if policy else "")
     modem.move(ModemEvent.ANSWER, "answered by hand")
     return call.view.call
 
@@ -217,6 +214,21 @@ def _session(modem: Modem, wanted: str, policy: Policy | None) -> str:
     if modem.host.session(name) is None:
         raise DialupError(ErrorKind.NOT_FOUND, f"no session {name!r} is configured")
     return name
+
+
+def _timeout(options: DialOptions, usual: float) -> float:
+    timeout = options.timeout or usual
+    if timeout > MAX_TIMEOUT:
+        raise DialupError(ErrorKind.INVALID_ARGS, f"timeout is {timeout:g} s; at most {MAX_TIMEOUT:g} s make sense")
+    return timeout
+
+
+def _modulation(modem: Modem, options: DialOptions) -> str:
+    known = modem.view.modulations
+    if options.modulation and options.modulation not in known:
+        names = ", ".join(known) or "it names none"
+        raise DialupError(ErrorKind.INVALID_ARGS, f"{options.modulation!a} is no modulation of this modem: {names}")
+    return options.modulation
 
 
 def _require(modem: Modem, event: ModemEvent) -> None:
