@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 RECONNECT_FIRST = 1.0
 RECONNECT_MAX = 30.0
 """Seconds between attempts to reach a bus that went away, doubling: dbus-daemon is back within a second or two."""
+
+
+RUN_DIRECTORY = Path("/run/dialupd")
 
 
 class StartError(Exception):
@@ -180,15 +184,25 @@ def _signals(registry: Registry, notifier: Notifier) -> Iterator[asyncio.Event]:
 def _run_directory() -> Iterator[str]:
     """Where per-call files live, for us alone: systemd's, /run/dialupd as root, else one that ends with us."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        yield given
-    elif os.geteuid() == 0:
-        directory = Path("/run/dialupd")
-        directory.mkdir(mode=0o700, exist_ok=True)
-        yield str(directory)
-    else:
-        with tempfile.TemporaryDirectory(prefix="dialupd-") as directory_name:
-            yield directory_name
+    with contextlib.ExitStack() as stack:
+        if given:
+            yield given
+        elif os.geteuid() == 0 and _lock_directory(RUN_DIRECTORY, stack):
+            yield str(RUN_DIRECTORY)
+        else:
+            yield stack.enter_context(tempfile.TemporaryDirectory(prefix="dialupd-"))
+
+
+def _lock_directory(directory: Path, stack: contextlib.ExitStack) -> bool:
+    """Make the directory ours; false when another daemon has it, whose calls have the same numbers as ours."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _Formatter(logging.Formatter):
