@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dialupd import __version__, match
+from dialupd.calls import CallBook
 from dialupd.config.problems import ConfigError
 from dialupd.config.values import ClientSession, Config, Flow, Mode, ModemEntry, Policy
 from dialupd.config.values import Session as SessionConfig
@@ -25,7 +26,6 @@ from dialupd.io.store import Store
 from dialupd.io.udev import Devices, modem_id
 from dialupd.io.usbserial import UsbSerial
 from dialupd.model import (
-    CallState,
     CallView,
     Device,
     DialOptions,
@@ -74,11 +74,8 @@ class Registry:
         self._modems: dict[str, Modem] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._memories: dict[str, Memory] = {}
-        self._calls: dict[int, Call] = {}
-        self._call_owner: dict[int, str] = {}
-        self._last_call = 0
+        self._calls = CallBook(self.now, self._tell)
         self._suspended: set[str] = set()
-        self._calls_today: dict[tuple[str, str], int] = {}
         self._loop = asyncio.get_running_loop()
         self._closing = False
 
@@ -98,19 +95,9 @@ class Registry:
         self._tell(lambda watcher: watcher.manager_changed())
 
     async def start(self, store: Store) -> None:
-        """Take up what the history knows, the last call's number and how often was dialled today; then the devices."""
+        """Take up what the history knows of earlier calls; then the devices."""
         self._store = store
-        self._last_call = store.last_call()
-        store.close_stale(self.now())
-        today = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        try:
-            rows = await store.query(HistoryFilter(since=int(today.timestamp() * 1e6), direction="outgoing"))
-        except DialupError as error:
-            log.warning("the calls of today are not known: %s", error)
-            rows = []
-        for view in rows:
-            key = (view.modem, view.policy)
-            self._calls_today[key] = self._calls_today.get(key, 0) + 1
+        await self._calls.recall(store)
         self._finder.start()
         self._look_for_named_ports()
 
@@ -325,25 +312,10 @@ class Registry:
         return self._closing or policy in self._suspended
 
     def calls_today(self, modem: str, policy: str) -> int:
-        return self._calls_today.get((modem, policy), 0)
+        return self._calls.dialled_today(modem, policy)
 
     def new_call(self, view: CallView) -> Call:
-        self._last_call += 1
-        numbered = replace(view, call=self._last_call)
-        call = Call(numbered, self._call_changed, self.now)
-        self._calls[numbered.call] = call
-        self._call_owner[numbered.call] = view.modem
-        self._tell(lambda watcher: watcher.call_added(numbered))
-        return call
-
-    def _call_changed(self, old: CallView, new: CallView) -> None:
-        self._tell(lambda watcher: watcher.call_changed(old, new))
-        if new.state is CallState.ENDED and old.state is not CallState.ENDED:
-            self._loop.call_later(timing.CALL_KEPT, self._forget_call, new.call)
-
-    def _forget_call(self, number: int) -> None:
-        call = self._calls.pop(number)
-        self._tell(lambda watcher: watcher.call_removed(call.view))
+        return self._calls.begin(view)
 
     def modem_changed(self, old: ModemView, new: ModemView) -> None:
         self._tell(lambda watcher: watcher.modem_changed(old, new))
@@ -368,7 +340,7 @@ class Registry:
         return [modem.view for modem in self._modems.values()]
 
     def calls(self) -> Sequence[CallView]:
-        return [call.view for call in self._calls.values()]
+        return self._calls.views()
 
     def policies(self) -> Sequence[tuple[str, str, str]]:
         return [(policy.name, policy.mode.value, self._status(policy)) for policy in self.config.policies.values()]
@@ -464,14 +436,14 @@ class Registry:
         return requests.inhibit(self._modem(modem_id), who, why)
 
     async def hang_up_call(self, call: int) -> None:
-        found = self._call(call)
-        modem = self._modems.get(self._call_owner[call])
+        found = self._calls.get(call)
+        modem = self._modems.get(found.view.modem)
         if found.ended or modem is None or modem.call is not found:
             raise DialupError(ErrorKind.WRONG_STATE, f"call {call} has ended ({found.view.end_reason})")
         requests.hang_up(modem)
 
     async def open_call(self, call: int) -> int:
-        found = self._call(call)
+        found = self._calls.get(call)
         session = await found.running()
         if session is None:
             raise DialupError(ErrorKind.WRONG_STATE, f"call {call} is {found.view.state}: there is no data stream")
@@ -485,12 +457,6 @@ class Registry:
         if modem is None:
             raise DialupError(ErrorKind.NOT_FOUND, f"no modem {identity!r}")
         return modem
-
-    def _call(self, number: int) -> Call:
-        call = self._calls.get(number)
-        if call is None:
-            raise DialupError(ErrorKind.NOT_FOUND, f"no call {number}: calls are kept for a minute after their end")
-        return call
 
     def _policy_named(self, name: str) -> Policy:
         policy = self.config.policies.get(name)

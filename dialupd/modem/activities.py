@@ -106,8 +106,11 @@ async def _find(modem: Modem, *, reset: bool) -> probe.Findings:
             continue
         if speed != entry.speed:
             log.warning("%s answers at %d bit/s, not at %d: set speed in its [[modem]]", modem.id, speed, entry.speed)
-        modem.findings = await probe.identify(channel)
-        return modem.findings
+        modem.findings = findings = await probe.identify(channel)
+        log.info(
+            "%s: %s %s, country %s", modem.id, findings.manufacturer, findings.model, findings.country or "not told"
+        )
+        return findings
     raise AssertionError("there is at least one speed")
 
 
@@ -122,6 +125,7 @@ async def _initialise(modem: Modem, channel: Channel, findings: probe.Findings) 
         modem.memory.refused_pin = pin
         raise
     modem.applied = entry
+    modem.findings = replace(findings, country=entry.country or findings.country)
     return capabilities
 
 

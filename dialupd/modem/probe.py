@@ -69,6 +69,8 @@ class Findings:
     firmware: str = ""
     capabilities: tuple[str, ...] = ()
     modulations: tuple[str, ...] = ()
+    country: str = ""
+    """ITU-T T.35 code, two hex digits; without the right one some modems show no caller ID."""
 
     @property
     def gsm(self) -> bool:
@@ -118,13 +120,15 @@ async def identify(channel: Channel) -> Findings:
     firmware = await _ask(channel, prefix + "GMR")
     if not (manufacturer or model):
         model = await _ask(channel, "ATI3") or await _ask(channel, "ATI")
-    return Findings(manufacturer, model, firmware, tuple(capabilities), modulations)
+    country = "" if gsm else re.sub(r"[^0-9A-F]", "", await _ask(channel, "AT+GCI?"))[:2]
+    return Findings(manufacturer, model, firmware, tuple(capabilities), modulations, country)
 
 
 async def initialise(channel: Channel, entry: ModemEntry, findings: Findings, pin: str) -> tuple[str, ...]:
     """Set the modem up; gives the capabilities, caller ID included. ProbeError when a command of the user's fails."""
     await base(channel)
-    if entry.country:
+    if entry.country and entry.country != findings.country:
+        # Only where it differs: some modems keep it in a memory that bears few writes.
         await _must(channel, f"AT+GCI={entry.country}", "country")
     if findings.gsm:
         await _unlock(channel, pin)

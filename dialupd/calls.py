@@ -1,0 +1,75 @@
+"""The calls that are known on the bus: numbered on from the history, forgotten a minute after their end."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from dialupd.io.store import Store
+from dialupd.model import CallState, CallView, DialupError, ErrorKind, HistoryFilter
+from dialupd.modem import timing
+from dialupd.modem.call import Call
+from dialupd.runtime import Watcher
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[Callable[[Watcher], None]], None]
+
+
+class CallBook:
+    """`now` gives microseconds since the epoch; `tell` calls every watcher."""
+
+    def __init__(self, now: Callable[[], int], tell: Tell) -> None:
+        self._now = now
+        self._tell = tell
+        self._calls: dict[int, Call] = {}
+        self._last = 0
+        self._today: dict[tuple[str, str], int] = {}
+
+    async def recall(self, store: Store) -> None:
+        """Close what a crash has cut; learn the last call's number, and how often each policy dialled today."""
+        self._last = store.last_call()
+        store.close_stale(self._now())
+        midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        try:
+            rows = await store.query(HistoryFilter(since=int(midnight.timestamp() * 1e6), direction="outgoing"))
+        except DialupError as error:
+            log.warning("the calls of today are not known: %s", error)
+            return
+        for view in rows:
+            key = (view.modem, view.policy)
+            self._today[key] = self._today.get(key, 0) + 1
+
+    def dialled_today(self, modem: str, policy: str) -> int:
+        """Calls that were dialled today before the start."""
+        return self._today.get((modem, policy), 0)
+
+    def views(self) -> Sequence[CallView]:
+        return [call.view for call in self._calls.values()]
+
+    def begin(self, view: CallView) -> Call:
+        """A call with the next number in place of the view's; published at once."""
+        self._last += 1
+        numbered = replace(view, call=self._last)
+        call = self._calls[numbered.call] = Call(numbered, self._changed, self._now)
+        self._tell(lambda watcher: watcher.call_added(numbered))
+        return call
+
+    def get(self, number: int) -> Call:
+        """Raises DialupError when there is none of this number."""
+        call = self._calls.get(number)
+        if call is None:
+            raise DialupError(ErrorKind.NOT_FOUND, f"no call {number}: calls are kept for a minute after their end")
+        return call
+
+    def _changed(self, old: CallView, new: CallView) -> None:
+        self._tell(lambda watcher: watcher.call_changed(old, new))
+        if new.state is CallState.ENDED and old.state is not CallState.ENDED:
+            asyncio.get_running_loop().call_later(timing.CALL_KEPT, self._forget, new.call)
+
+    def _forget(self, number: int) -> None:
+        call = self._calls.pop(number)
+        self._tell(lambda watcher: watcher.call_removed(call.view))
