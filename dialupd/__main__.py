@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dialupd.lean  # noqa: F401
+
+# isort: split
 import argparse
 import asyncio
 import sys

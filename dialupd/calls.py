@@ -28,10 +28,12 @@ class CallBook:
         self._calls: dict[int, Call] = {}
         self._last = 0
         self._today: dict[tuple[str, str], int] = {}
+        self._recalled = datetime.date.min
 
     async def recall(self, store: Store) -> None:
         """Close what a crash has cut; learn the last call's number, and how often each policy dialled today."""
         self._last = store.last_call()
+        self._recalled = datetime.date.today()
         store.close_stale(self._now())
         midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
@@ -44,8 +46,8 @@ class CallBook:
             self._today[key] = self._today.get(key, 0) + 1
 
     def dialled_today(self, modem: str, policy: str) -> int:
-        """Calls that were dialled today before the start."""
-        return self._today.get((modem, policy), 0)
+        """Calls that were dialled today before the start; later ones the modem's redialer has counted itself."""
+        return self._today.get((modem, policy), 0) if datetime.date.today() == self._recalled else 0
 
     def views(self) -> Sequence[CallView]:
         return [call.view for call in self._calls.values()]

@@ -96,10 +96,10 @@ async def run(config_file: str, bus: str) -> None:
         registry.subscribe(Historian(store))
         registry.subscribe(StatusLine(registry, notifier))
         try:
+            front = await _first_front(bus, registry)
             async with asyncio.TaskGroup() as group:
-                front = await _first_front(bus, registry)
-                await registry.start(store)
                 on_bus = group.create_task(_stay_on_bus(front, bus, registry), name="bus")
+                await registry.start(store)
                 watchdog = group.create_task(_feed(notifier), name="watchdog")
                 with _signals(registry, notifier) as stop:
                     notifier.ready(StatusLine(registry, notifier).text())
@@ -225,8 +225,14 @@ class _Formatter(logging.Formatter):
 def set_up_logging(level: str) -> None:
     """Log to stderr, where the journal or a person reads."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(_Formatter(_is_journal()))
     logger = logging.getLogger("dialupd")
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(level.upper())
+
+
+def _is_journal() -> bool:
+    """Does stderr lead to the journal?  The variable alone may be inherited from a service (systemd.exec(5))."""
+    status = os.fstat(sys.stderr.fileno())
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

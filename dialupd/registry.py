@@ -105,9 +105,13 @@ class Registry:
         """Hang up all calls in order, then let go of every modem."""
         self._closing = True
         self._finder.stop()
-        busy = [modem for modem in self._modems.values() if modem.state in IN_CALL]
-        for modem in busy:
-            requests.hang_up(modem, EndReason.SHUTDOWN)
+        busy = []
+        for modem in list(self._modems.values()):
+            if modem.state in IN_CALL and not self._leaving(modem):
+                requests.hang_up(modem, EndReason.SHUTDOWN)
+                busy.append(modem)
+            else:
+                self._remove(modem)
         try:
             async with asyncio.timeout(timing.SHUTDOWN):
                 await asyncio.gather(*(modem.settled() for modem in busy))
@@ -148,7 +152,7 @@ class Registry:
         match decision:
             case match.Ignore(reason):
                 log.debug("%s: %s", device.node or device.sys_path, reason)
-                if modem is not None:
+                if modem is not None and modem.state not in IN_CALL:  # else after its call
                     log.info("%s: no longer ours: %s", modem.id, reason)
                     self._remove(modem)
             case match.Unsupported(reason):
@@ -169,7 +173,7 @@ class Registry:
             if self._memories.get(identity, Memory()).disabled:
                 state = ModemState.DISABLED
             self._add(device, entry, state, "found", identity)
-        elif modem.state in (ModemState.BINDING, ModemState.FAILED, ModemState.DISABLED) and not modem.device.node:
+        elif self._awaits_port(modem):
             self._describe(modem, device)
             modem.entry = entry
             if modem.state is not ModemState.DISABLED:
@@ -177,6 +181,10 @@ class Registry:
         else:
             # Plugged in again before the kernel has told that it went.
             self._remove(modem).add_done_callback(lambda _: self._again(device.sys_path))
+
+    def _awaits_port(self, modem: Modem) -> bool:
+        waiting = modem.state in (ModemState.BINDING, ModemState.FAILED, ModemState.DISABLED)
+        return waiting and not modem.device.node and not self._leaving(modem)
 
     def _again(self, sys_path: str) -> None:
         if not self._closing and (device := self._devices.get(sys_path)) is not None:
@@ -188,7 +196,10 @@ class Registry:
         if entry != modem.entry:
             modem.entry = entry
             modem.show(replace(modem.view, name=_name(entry, device)))
-            requests.refresh(modem)
+            if modem.state in (ModemState.FAILED, ModemState.UNSUPPORTED) and device.node:
+                modem.move(ModemEvent.RETRY, "the configuration has changed")
+            else:
+                requests.refresh(modem)
 
     def _describe(self, modem: Modem, device: Device) -> None:
         modem.device = device
@@ -227,10 +238,15 @@ class Registry:
         """Forget a modem; the task ends when its port is closed."""
         task = self._tasks[modem.id]
         if self._modems.get(modem.id) is modem:
-            if task is not asyncio.current_task():
+            if task is not asyncio.current_task() and not self._leaving(modem):
                 task.cancel()
             task.add_done_callback(lambda _: self._removed(modem))
         return task
+
+    def _leaving(self, modem: Modem) -> bool:
+        """Its task has been told to end; a second time would keep it from closing its port in order."""
+        task = self._tasks[modem.id]
+        return task.cancelling() > 0 or task.done()
 
     def _removed(self, modem: Modem) -> None:
         if self._modems.get(modem.id) is modem:
@@ -239,7 +255,8 @@ class Registry:
             self._tell(lambda watcher: watcher.modem_removed(modem.view))
 
     def _modem_on(self, sys_path: str) -> Modem | None:
-        return next((modem for modem in self._modems.values() if modem.device.sys_path == sys_path), None)
+        there = (modem for modem in self._modems.values() if modem.device.sys_path == sys_path)
+        return next((modem for modem in there if not self._leaving(modem)), None)
 
     def _take_up(self) -> None:
         """Manage every device that is there and wanted."""
@@ -319,8 +336,16 @@ class Registry:
 
     def modem_changed(self, old: ModemView, new: ModemView) -> None:
         self._tell(lambda watcher: watcher.modem_changed(old, new))
+        if old.state in IN_CALL and new.state not in IN_CALL:
+            self._loop.call_soon(self._after_call, new.id)
         if ModemState.BLOCKED in (old.state, new.state) and old.state is not new.state:
             self._tell(lambda watcher: watcher.manager_changed())
+
+    def _after_call(self, identity: str) -> None:
+        """What the configuration wants of a modem meanwhile, and could not have during the call."""
+        modem = self._modems.get(identity)
+        if modem is not None and modem.state not in IN_CALL and not self._closing and not self._leaving(modem):
+            self._consider(modem.device)
 
     async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
         return await Port.open(path, speed, flow)
@@ -454,7 +479,7 @@ class Registry:
 
     def _modem(self, identity: str) -> Modem:
         modem = self._modems.get(identity)
-        if modem is None:
+        if modem is None or self._leaving(modem):
             raise DialupError(ErrorKind.NOT_FOUND, f"no modem {identity!r}")
         return modem
 

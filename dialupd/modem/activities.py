@@ -8,13 +8,13 @@ still under way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Never
 
+from dialupd.config.values import ModemEntry
 from dialupd.io.port import Port, PortError, PortFault
 from dialupd.io.usbserial import BindError
 from dialupd.model import EndReason, ModemState, Transport
@@ -60,11 +60,12 @@ async def probing(modem: Modem) -> Step:
         return Step(ModemEvent.DISABLE, "disabled by a person")
     reset = modem.state is ModemState.RESETTING
     modem.close_port()
+    entry = modem.entry  # it may change meanwhile; `idle` then sees that another one is applied
     try:
-        findings = await _find(modem, reset=reset)
+        findings = await _find(modem, entry, reset=reset)
         channel = modem.channel
         assert channel is not None
-        capabilities = await _initialise(modem, channel, findings)
+        capabilities = await _initialise(modem, entry, channel, findings)
     except (PortError, probe.ProbeError) as error:
         modem.close_port()
         return Step(ModemEvent.FAULT, str(error))
@@ -87,9 +88,8 @@ async def probing(modem: Modem) -> Step:
     return Step(ModemEvent.PROBED, "the modem answers and is initialised")
 
 
-async def _find(modem: Modem, *, reset: bool) -> probe.Findings:
+async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> probe.Findings:
     """Open the port at the configured speed, where speeds are real at others too, until the modem answers."""
-    entry = modem.entry
     speeds = [entry.speed]
     if modem.device.transport is Transport.SERIAL:
         speeds += [speed for speed in SPEEDS if speed != entry.speed]
@@ -114,8 +114,7 @@ async def _find(modem: Modem, *, reset: bool) -> probe.Findings:
     raise AssertionError("there is at least one speed")
 
 
-async def _initialise(modem: Modem, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
-    entry = modem.entry
+async def _initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
     pin = _pin(entry.pin_file)
     if pin and pin == modem.memory.refused_pin:
         raise probe.ProbeError("the SIM has refused this PIN; mend pin-file, then reset the modem")
@@ -233,6 +232,7 @@ async def establishing(modem: Modem) -> Step:
     channel, call = modem.channel, modem.call
     assert channel is not None and call is not None
     modem.collided = False
+    modem.carrier_lost.clear()
     plan = modem.plan
     assert plan is not None, "a call is begun with its plan"
     if plan.modulation:
@@ -262,11 +262,13 @@ async def connected(modem: Modem) -> Step:
     """Lend the line to the session, until it ends, the carrier goes or the time is over."""
     channel, call = modem.channel, modem.call
     assert channel is not None and call is not None
-    modem.carrier_lost.clear()
     policy = modem.host.policy(call.view.policy)
     try:
         task = modem.session_task = await _begin_session(modem, channel)
     except PortError as error:
+        if modem.carrier_lost.is_set():
+            modem.ending = Ending(EndReason.REMOTE_HANGUP, "the carrier is gone", in_command_state=True)
+            return Step(ModemEvent.CARRIER_LOST, "the carrier is gone")
         modem.ending = Ending(EndReason.SESSION_FAILED, str(error))
         return Step(ModemEvent.HANG_UP, str(error))
     carrier = asyncio.create_task(modem.carrier_lost.wait(), name=f"{modem.id}: carrier")
@@ -352,7 +354,7 @@ async def hanging_up(modem: Modem) -> Step:
     modem.end_call(ending.reason, ending.detail)
     try:
         if modem.applied == modem.entry:
-            await _initialise(modem, channel, modem.findings)
+            await _initialise(modem, modem.entry, channel, modem.findings)
     except (PortError, PortLost, NoReply, probe.ProbeError) as error:
         return Step(ModemEvent.FAULT, str(error))
     return Step(ModemEvent.HUNG_UP, "the line is free")
@@ -362,15 +364,13 @@ async def _line_down(channel: Channel, ending: Ending) -> None:
     port = channel.port
     for last in (False, True):
         try:
-            if not port.is_open:
+            if last or not port.is_open:
                 await port.reopen()
-                channel.resume()
-            else:
-                if channel.handed_over:
-                    port.take_back()
-                channel.resume()
+            elif channel.handed_over:
+                port.take_back()
+            channel.resume()
             await hang_up(channel, in_command_state=ending.in_command_state, aborting=ending.aborting)
-        except PortLost:
+        except (PortLost, PortError):
             # Carrier went in the same moment: the kernel has hung the port up, and it can be opened again.
             if last:
                 raise
@@ -390,8 +390,9 @@ async def _end_session(modem: Modem) -> None:
     if not task.done():
         log.warning("%s: the session did not end in %g s and is killed", modem.id, timing.SESSION_STOP)
         task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait({task})
+    if not task.cancelled() and (defect := task.exception()):
+        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect)
 
 
 ACTIVITIES: Mapping[ModemState, Activity] = {

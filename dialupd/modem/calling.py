@@ -126,6 +126,9 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
                 await channel.command(BLIND)
             except NoReply as error:
                 return Failed(EndReason.MODEM_ERROR, str(error), aborting=True)
+        elif code is Final.NO_CARRIER and blind and not plan.blind:
+            # Blind, a modem on a dead line hears nothing: what it has said before tells more.
+            return Failed(*OUTCOMES[Final.NO_DIALTONE])
         else:
             return _failed(reply)
 

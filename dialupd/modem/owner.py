@@ -131,10 +131,10 @@ class Modem:
         self.move(step.event, step.reason)
 
     async def _leave(self) -> None:
-        if self.session_task is not None:
-            self.session_task.cancel()
-            await asyncio.gather(self.session_task, return_exceptions=True)
-            self.session_task = None
+        session, self.session_task = self.session_task, None
+        if session is not None:
+            session.cancel()
+            await asyncio.wait({session})
         known = self.state is ModemState.HANGING_UP and not self.unplugged
         self.end_call(self.ending.reason if known else EndReason.MODEM_LOST)
         self.close_port()
@@ -177,10 +177,11 @@ class Modem:
     # -- the port
 
     def close_port(self) -> None:
-        if self.channel is not None:
-            self.channel.port.on_lost = None
-            self.channel.port.close()
-            self.channel = None
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            channel.port.on_lost = None
+            channel.port.close()
+            channel.lost(Lost.GONE)  # a person's command may be in flight
 
     def port_lost(self, lost: Lost) -> None:
         """The port says so; a call's end is told apart from unplugging by opening the port again."""
@@ -202,10 +203,11 @@ class Modem:
         """A line that no command asked for."""
         if self.state in IDLE or self.state is ModemState.RINGING:
             now = self._loop.time()
-            if now < self._deaf_until or (self.state in IDLE and now - self._caller_at > timing.RING_TIMEOUT):
+            if self.state in IDLE and now - self._caller_at > timing.RING_TIMEOUT:
                 self.caller = CallerId()
-            self.caller = collect(self.caller, text)
-            self._caller_at = now
+            if now >= self._deaf_until:
+                self.caller = collect(self.caller, text)
+                self._caller_at = now
             if self.call is not None and self.state is ModemState.RINGING:
                 self._show_caller(self.call)
         if is_ring(text):

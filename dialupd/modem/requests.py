@@ -111,8 +111,12 @@ def reset(modem: Modem) -> None:
 def enable(modem: Modem) -> None:
     """Take charge of a disabled modem; one that is not disabled stays as it is."""
     modem.memory.disabled = False
-    if modem.state is ModemState.DISABLED:
-        modem.failures = 0
+    if modem.state is not ModemState.DISABLED:
+        return
+    modem.failures = 0
+    if modem.loan is not None:
+        modem.move(ModemEvent.INHIBIT, "enabled; the port is still lent")
+    else:
         modem.move(ModemEvent.ENABLE if modem.device.node else ModemEvent.BIND, "enabled")
 
 
@@ -139,6 +143,8 @@ def inhibit(modem: Modem, who: str, why: str) -> int:
     if modem.state in IN_CALL:
         raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is on a call: hang up first")
     _require(modem, ModemEvent.INHIBIT)
+    if modem.loan is not None:
+        raise DialupError(ErrorKind.IN_PROGRESS, f"the port of the modem {modem.view.name} is lent already")
 
     def released() -> None:
         modem.loan = None
@@ -168,18 +174,24 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
         raise DialupError(ErrorKind.INVALID_ARGS, f"{line} would place, take or end a call: use Dial, Answer or HangUp")
     channel = modem.channel
     try:
-        # V0 makes its own reply a digit already (V.250 section 6.2.6).
-        channel.numeric = "V0" in line.upper()
-        try:
-            reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
-        finally:
-            channel.numeric = False
-            # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
-            await probe.synchronise(channel)
-            await probe.base(channel)
+        # Until all is as it was nothing else is sent: a call that begins meanwhile waits.
+        async with channel.turn():
+            if modem.state not in IDLE:
+                raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state} now")
+            # V0 makes its own reply a digit already (V.250 section 6.2.6).
+            channel.numeric = "V0" in line.upper()
+            try:
+                reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
+            finally:
+                channel.numeric = False
+                # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
+                await probe.synchronise(channel)
+                await probe.base(channel)
     except NoReply as error:
         raise DialupError(ErrorKind.TIMEOUT, str(error)) from None
     except probe.ProbeError as error:
+        if modem.channel is channel and modem.state in IDLE:
+            modem.move(ModemEvent.RESET, f"deaf after {line}")
         raise DialupError(ErrorKind.FAILED, str(error)) from None
     except (PortLost, PortError) as error:
         raise DialupError(ErrorKind.FAILED, f"the modem went away: {error}") from None

@@ -20,7 +20,7 @@ _STATES: Final = (
     (re.compile(r"Connect: \S+ <--> "), SessionState.ESTABLISH),
     (re.compile(r"(?:sent|rcvd) \[(?:PAP|CHAP|EAP) "), SessionState.AUTHENTICATE),
     (re.compile(r"(?:sent|rcvd) \[(?:IPCP|IPV6CP|CCP) ConfReq "), SessionState.NETWORK),
-    (re.compile(r"(?:local|remote) +(?:IP|LL) address [0-9A-Fa-f.:]+$"), SessionState.RUNNING),
+    (re.compile(r"(?:local|remote) +IP address [0-9A-Fa-f.:]+$"), SessionState.RUNNING),
     (re.compile(r"LCP terminated by peer|Terminating on signal |Connection terminated\.|Modem hangup"),
      SessionState.TERMINATE),
     (re.compile(r"Terminating connection due to lack of activity|Connect time expired|No response to \d+ echo-req"),
@@ -42,6 +42,9 @@ _RENAMED = re.compile(r"Renamed interface \S+ to ([A-Za-z0-9_.-]{1,15})$")
 _LOCAL = re.compile(rf"local +IP address {_ADDRESS}$")
 _REMOTE = re.compile(rf"remote +IP address {_ADDRESS}$")
 _DNS = re.compile(rf"(?:primary|secondary) +DNS address {_ADDRESS}$")
+_IPV6_UP = re.compile(r"(?:local|remote) +LL address [0-9A-Fa-f.:]+$")
+_IPV4_ASKED = re.compile(r"sent \[IPCP ConfReq ")
+_IPV4_REFUSED = re.compile(r"Protocol-Reject for .*\b0x8021\b|IPCP: timeout sending |IPCP terminated by peer")
 _BYTES = re.compile(r"Sent (\d{1,19}) bytes, received (\d{1,19}) bytes\.?$")
 _PEER_SPOKE = re.compile(r"rcvd \[LCP Conf")
 _PEER_ENDED = re.compile(r"LCP terminated by peer")
@@ -65,15 +68,24 @@ class Said:
     dns: tuple[str, ...] = ()
     rx_bytes: int = 0
     tx_bytes: int = 0
+    ipv6_up: bool = False
+    asks_ipv4: bool = False
     peer_spoke: bool = False
     peer_ended: bool = False
     trouble: str = ""
 
 
 def hear(said: Said, line: str) -> Said:
-    """What is known after one more line; a state never goes back, whatever a renegotiation prints."""
+    """What is known after one more line; a state never goes back, whatever a renegotiation prints.
+
+    IPv6 may come up before IPv4: the link runs when nothing is asked for any more, so that its addresses are there.
+    """
     if line.startswith(("sent [", "rcvd [")):
-        said = replace(said, peer_spoke=said.peer_spoke or _PEER_SPOKE.match(line) is not None)
+        said = replace(
+            said,
+            peer_spoke=said.peer_spoke or _PEER_SPOKE.match(line) is not None,
+            asks_ipv4=said.asks_ipv4 or _IPV4_ASKED.match(line) is not None,
+        )
     elif match := _INTERFACE.match(line) or _RENAMED.match(line):
         said = replace(said, interface=match[1])
     elif match := _LOCAL.match(line):
@@ -82,6 +94,10 @@ def hear(said: Said, line: str) -> Said:
         said = replace(said, remote=match[1])
     elif match := _DNS.match(line):
         said = said if match[1] in said.dns else replace(said, dns=(*said.dns, match[1]))
+    elif _IPV6_UP.match(line):
+        said = replace(said, ipv6_up=True)
+    elif _IPV4_REFUSED.match(line):
+        said = replace(said, asks_ipv4=False)
     elif match := _BYTES.match(line):
         said = replace(said, tx_bytes=int(match[1]), rx_bytes=int(match[2]))
     elif _PEER_ENDED.match(line):
@@ -90,6 +106,8 @@ def hear(said: Said, line: str) -> Said:
         said = replace(said, trouble=f'it said "{match[1].strip()}"')
     elif _TROUBLE.match(line):
         said = replace(said, trouble=_PROGRAM.sub("", line))
+    if said.ipv6_up and not said.asks_ipv4 and _ORDER.index(said.state) < _ORDER.index(SessionState.RUNNING):
+        return replace(said, state=SessionState.RUNNING)
     for pattern, state in _STATES:
         if pattern.match(line) and _ORDER.index(state) > _ORDER.index(said.state):
             return replace(said, state=state)

@@ -165,4 +165,3 @@ class Lines:
         modem = self.exchange.modem(number)
         modem.attached(Deaf())
         return modem
-

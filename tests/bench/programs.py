@@ -14,12 +14,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from dialupd.bus.client import Client, Follower, OwnerChanged, Signal
 from dialupd.bus.values import CALL, MODEM
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
+
+T = TypeVar("T")
 
 
 class Missed(Exception):
@@ -112,7 +115,7 @@ class Program:
         """The end of its output."""
         return self.log.read_text(errors="replace")[-2000:]
 
-    async def needed(self, what: str, wait: Awaitable[float]) -> float:
+    async def needed(self, what: str, wait: Awaitable[T]) -> T:
         """A wait whose failure shows what the program said."""
         try:
             return await wait
@@ -124,7 +127,7 @@ class Dialupd:
     """The daemon on a bus, and what it tells there."""
 
     def __init__(self, place: Path, bus: str, config: str) -> None:
-        self._bus = bus
+        self.bus = bus
         self._file = place / "dialupd.toml"
         self._head = f'[daemon]\nstate-directory = "{place / "state"}"\n'
         (place / "state").mkdir(exist_ok=True)
@@ -132,14 +135,15 @@ class Dialupd:
         argv = [sys.executable, "-m", "dialupd", "--config", str(self._file), "--bus", bus, "--log-level", "warning"]
         run = place / "run"
         run.mkdir(exist_ok=True)
-        # Not on PATH: pppd and what else it starts, when the measurement brings its own.
+        # What it starts, such as pppd, may be the measurement's own.
         path = f"{place / 'bin'}:{os.environ['PATH']}"
         self.program = Program("dialupd", argv, place, {"RUNTIME_DIRECTORY": str(run), "PATH": path})
         self.states: dict[str, str] = {}
         """The modems' states by the name of their device."""
         self.calls: dict[str, str] = {}
+        self.paths: dict[str, str] = {}
+        """Their object paths by the name of their device."""
         self.client: Client
-        self._devices: dict[str, str] = {}
         self._stack = contextlib.AsyncExitStack()
         self._changed = asyncio.Event()
 
@@ -147,7 +151,7 @@ class Dialupd:
         self._file.write_text(self._head + config)
 
     async def __aenter__(self) -> Dialupd:
-        self.client = await self._stack.enter_async_context(await Client.connect(self._bus))
+        self.client = await self._stack.enter_async_context(await Client.connect(self.bus))
         follower = await self.client.follow()
         await self._stack.enter_async_context(self.program)
         following = asyncio.create_task(self._follow(follower), name="follow dialupd")
@@ -166,13 +170,15 @@ class Dialupd:
                     self.calls[""] = "present"
                 case Signal(_, _, "InterfacesAdded", [str(path), dict(interfaces)]):
                     if MODEM in interfaces:
-                        self._devices[path] = str(interfaces[MODEM]["Device"])
-                        self.states[self._devices[path]] = str(interfaces[MODEM]["State"])
+                        device = str(interfaces[MODEM]["Device"])
+                        self.paths[device] = path
+                        self.states[device] = str(interfaces[MODEM]["State"])
                     if CALL in interfaces:
                         self.calls[path] = str(interfaces[CALL]["State"])
                 case Signal(path, interface, "StateChanged", [_, str(new), _]):
-                    if interface == MODEM and path in self._devices:
-                        self.states[self._devices[path]] = new
+                    if interface == MODEM:
+                        device = next(device for device, its in self.paths.items() if its == path)
+                        self.states[device] = new
                     elif interface == CALL:
                         self.calls[path] = new
                 case _:

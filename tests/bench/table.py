@@ -51,6 +51,8 @@ def tail(values: Sequence[float]) -> str:
 def markdown(rows: Sequence[Row]) -> str:
     cells = [HEADS, *((row.what, row.ours, row.theirs, row.goal, row.rounds) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADS))]
-    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in cells]
+    lines = []
+    for row in cells:
+        lines.append("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |")
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

@@ -72,6 +72,28 @@ def test_no_authentication_and_no_debug() -> None:
     assert end.interface == "ppp1"
 
 
+LINK_LOCAL = ["local  LL address fe80::1", "remote LL address fe80::2"]
+ASKED = ["Connect: ppp0 <--> /dev/pts/3", "sent [IPCP ConfReq id=0x1 <addr 0.0.0.0>]"]
+REFUSED = "Protocol-Reject for 'Internet Protocol Control Protocol' (0x8021) received"
+
+
+@pytest.mark.parametrize(
+    ("lines", "state"),
+    [
+        ([*ASKED, *LINK_LOCAL], SessionState.NETWORK),
+        ([*ASKED, *LINK_LOCAL, "local  IP address 10.0.0.1"], SessionState.RUNNING),
+        ([*ASKED, *LINK_LOCAL, REFUSED], SessionState.RUNNING),
+        ([*ASKED, *LINK_LOCAL, "IPCP: timeout sending Config-Requests"], SessionState.RUNNING),
+        ([*ASKED, REFUSED, *LINK_LOCAL], SessionState.RUNNING),
+        ([*ASKED, REFUSED], SessionState.NETWORK),
+        (["Connect: ppp0 <--> /dev/pts/3", *LINK_LOCAL], SessionState.RUNNING),
+    ],
+)
+def test_ipv6_alone_makes_a_link_run_only_without_ipv4(lines: list[str], state: SessionState) -> None:
+    end, _ = said(lines)
+    assert end.state is state
+
+
 def test_state_never_goes_back() -> None:
     end, _ = said([*CLIENT[:15], "sent [IPCP ConfReq id=0x2 <addr 1.2.3.4>]", "Connect: ppp0 <--> /dev/pts/3"])
     assert end.state is SessionState.RUNNING

@@ -86,7 +86,30 @@ class Daemon:
         ended = f"! kill -0 {self.pid} 2>/dev/null"
         self.guest.until(f"{busy} || {ended}", PATIENCE_S)
         if self.guest.run(f"kill -0 {self.pid}", check=False).rc:
-            raise GuestError(f"{self.name} ended at once:\n{self.guest.read(self.guest.logs[self.name])}")
+            raise GuestError(f"{self.name} ended at once:\n{self.log()}")
+
+    def log(self) -> str:
+        """What it has written to its log."""
+        return self.guest.read(self.guest.logs[self.name])
+
+    def follow(self) -> None:
+        """Record from now on what it signals of calls, for `session_states`."""
+        name = f"{self.name}-signals"
+        calls = f"type='signal',sender='{NAME}',path_namespace='{ROOT}/call'"
+        self.guest.spawn(name, f'{self._busctl} --match "{calls}" monitor')
+        self.guest.until(f"grep -q Monitoring {self.guest.logs[name]}")
+
+    def session_states(self, path: str) -> dict[str, int]:
+        """The states that the session of a call has been through, in their order, and when each was signalled (µs)."""
+        lines = self.guest.read(self.guest.logs[f"{self.name}-signals"]).splitlines()
+        states: dict[str, int] = {}
+        for line in lines:
+            signal = json.loads(line) if line.startswith("{") else {}
+            if signal.get("path") == path and signal["member"] == "PropertiesChanged":
+                state = signal["payload"]["data"][1].get("SessionState")
+                if state is not None:
+                    states.setdefault(state["data"], signal["timestamp-realtime"])
+        return states
 
     def stop(self, signal: str = "TERM") -> int:
         """End it with a signal; gives its exit status."""

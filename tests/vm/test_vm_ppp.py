@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import pytest
 
 from tests.vm.guest import Guest
@@ -24,7 +27,7 @@ role = "server"
 local = "172.16.1.1"
 remote = "172.16.1.2"
 auth = ["chap"]
-options = ["ms-dns", "172.16.1.53"]
+options = ["ms-dns", "172.16.1.53", "lcp-echo-interval", "1"]
 """
 
 CLIENT = """
@@ -109,16 +112,40 @@ def test_two_modems_carry_ip(guest: Guest, pair: tuple[Daemon, Daemon]) -> None:
     assert (theirs["LocalAddress"], theirs["RemoteAddress"]) == ("172.16.1.1", "172.16.1.2")
     assert (mine["Direction"], theirs["Direction"]) == ("outgoing", "incoming")
     assert mine["Dns"] == ["172.16.1.53"]
-    routes = guest.run("ip -n cli route").out
-    assert f"default dev {mine['Interface']}" in routes and "metric 700" in routes
+    guest.until("ip -n cli route | grep '^default dev ppp0 .*metric 700'")
     guest.run("ip netns exec cli ping -c 10 -i 0.2 -W 5 172.16.1.1")
     guest.run("head -c 1048576 /dev/urandom > /tmp/blob")
     guest.spawn("sender", "socat -u FILE:/tmp/blob TCP-LISTEN:5000,bind=172.16.1.1,reuseaddr")
     guest.until("ss -ltn | grep -q :5000")
     got = guest.run("ip netns exec cli socat -u TCP:172.16.1.1:5000 - | sha256sum", timeout=90).out
     assert got.split()[0] == guest.run("sha256sum < /tmp/blob").out.split()[0]
-    [moved] = [call for call in client.calls() if call["path"] == mine["path"]]
-    assert moved["RxBytes"] > 1048576
+    client.call(str(mine["path"]), "Call", "HangUp")
+    received, sent = client.ended(str(mine["path"])), server.ended(str(theirs["path"]))
+    assert received["RxBytes"] > 1 << 20 and sent["TxBytes"] > 1 << 20
+    assert 0 < received["TxBytes"] < 1 << 18 and 0 < sent["RxBytes"] < 1 << 18
+
+
+def test_a_session_tells_its_states_and_is_quick(
+    pair: tuple[Daemon, Daemon], record_property: Callable[[str, object], None]
+) -> None:
+    for daemon in pair:
+        daemon.follow()
+    for daemon, call in zip(pair, both_up(*pair), strict=True):
+        states = daemon.session_states(str(call["path"]))
+        assert list(states) == ["starting", "establish", "authenticate", "network", "running"]
+        seconds = (states["running"] - cast(int, call["ConnectTime"])) / 1e6
+        record_property(f"{daemon.name}: seconds from CONNECT to running", round(seconds, 2))
+        assert seconds < 3, "a lost frame costs a second or more"
+
+
+def test_pppd_is_talkative_only_until_the_link_is_up(guest: Guest, pair: tuple[Daemon, Daemon]) -> None:
+    both_up(*pair)
+    # the server's pppd asks for an echo each second, which this outlasts
+    guest.run("ip netns exec cli ping -c 4 -i 1 -W 5 172.16.1.1")
+    lines = guest.run("journalctl -q --no-pager -o cat -t pppd").out.splitlines()
+    up = max(number for number, line in enumerate(lines) if line.startswith("remote IP address"))
+    assert any(line.startswith("sent [LCP ConfReq") for line in lines[:up])
+    assert [line for line in lines[up + 6 :] if line.startswith(("sent [", "rcvd ["))] == []
 
 
 @pytest.mark.parametrize("who", ["caller", "called", "network"])
@@ -132,16 +159,23 @@ def test_both_are_ready_again_after_the_end(guest: Guest, plug: Plug, pair: tupl
             server.call(str(theirs["path"]), "Call", "HangUp")
         case _:
             plug("cut C1")
-    far = {"remote-hangup", "session-ended"}
     reasons = {
-        "caller": ({"local-hangup"}, far),
-        "called": (far, {"local-hangup"}),
-        "network": ({"remote-hangup"}, {"remote-hangup"}),
+        "caller": ("local-hangup", "remote-hangup"),
+        "called": ("remote-hangup", "local-hangup"),
+        "network": ("remote-hangup", "remote-hangup"),
     }[who]
-    assert client.ended(str(mine["path"]))["EndReason"] in reasons[0]
-    assert server.ended(str(theirs["path"]))["EndReason"] in reasons[1]
+    assert client.ended(str(mine["path"]))["EndReason"] == reasons[0]
+    assert server.ended(str(theirs["path"]))["EndReason"] == reasons[1]
     client.modem("C1", "ready")
     server.modem("S1", "ready")
+    match who:
+        case "caller":
+            assert "LCP terminated by peer" in server.log()
+        case "called":
+            assert "LCP terminated by peer" in client.log()
+        case _:
+            assert "pppd ended: exit status 16" in client.log(), "pppd itself saw the hang-up"
+            assert "pppd ended: exit status 16" in server.log()
     assert guest.run("pgrep -x pppd", check=False).rc != 0, "no pppd is left"
     assert "default" not in guest.run("ip -n cli route").out
     both_up(server, client)
@@ -156,7 +190,9 @@ def test_a_wrong_password_is_said_and_not_tried_again(guest: Guest, pair: tuple[
     server.modem("S1", "ready")
 
 
-def test_a_phone_on_the_packet_network(guest: Guest, plug: Plug) -> None:
+@pytest.fixture
+def phone(guest: Guest, plug: Plug) -> Daemon:
+    """A phone whose *99# leads to an access server, and the daemon that has charge of it."""
     guest.run("ip netns add net && ip -n net link set lo up")
     guest.write("/etc/netns/net/ppp/options", "")
     guest.write("/etc/netns/net/ppp/pap-secrets", SECRETS, 0o600)
@@ -166,11 +202,70 @@ def test_a_phone_on_the_packet_network(guest: Guest, plug: Plug) -> None:
     daemon = Daemon(guest, PHONE)
     plug.add("0421", "0405", "N1", "--kind vendor --number 100 --make nokia")
     daemon.modem("N1", "ready")
-    originate(daemon, "mobile")
-    call = daemon.running()
+    return daemon
+
+
+def test_a_phone_on_the_packet_network(guest: Guest, plug: Plug, phone: Daemon) -> None:
+    phone.follow()
+    originate(phone, "mobile")
+    call = phone.running()
     assert (call["LocalAddress"], call["RemoteAddress"]) == ("10.64.64.65", "10.64.64.64")
+    states = phone.session_states(call["path"])
+    assert list(states) == ["starting", "establish", "authenticate", "network", "running"]
     guest.run("ping -c 5 -i 0.2 -W 5 10.64.64.64")
     assert "internet" in plug("show N1")["settings"]["+CGDCONT"]
-    daemon.call(call["path"], "Call", "HangUp")
-    assert daemon.ended(call["path"])["EndReason"] == "local-hangup"
+    phone.call(call["path"], "Call", "HangUp")
+    assert phone.ended(call["path"])["EndReason"] == "local-hangup"
+    phone.modem("N1", "ready")
+    # a port without circuits: the escape sequence is the only way
+    log = guest.read(guest.logs["plug"]).splitlines()
+    hung_up = next(number for number, line in enumerate(log) if "100 hangs up" in line)
+    assert any(line.endswith("100: ATH") for line in log[hung_up - 3 : hung_up + 1])
+
+
+def test_a_phone_that_loses_its_carrier(plug: Plug, phone: Daemon) -> None:
+    originate(phone, "mobile")
+    path = phone.running()["path"]
+    plug("cut N1")
+    assert phone.ended(path)["EndReason"] == "remote-hangup"
+    phone.modem("N1", "ready")
+    originate(phone, "mobile")
+    phone.running()
+
+
+@pytest.mark.parametrize("kind", ["cdc", "vendor"])
+def test_the_first_frame_behind_connect_arrives(guest: Guest, plug: Plug, kind: str) -> None:
+    request = bytes([0xFF, 0x03, 0xC0, 0x21, 1, 0x63, 0, 10, 5, 6, 1, 2, 3, 4])  # LCP Configure-Request, a magic number
+    octal = "".join(f"\\{byte:03o}" for byte in hdlc(request))
+    guest.write("/tmp/first", f"#!/bin/sh\nprintf '{octal}'\nexec cat > /tmp/heard\n", 0o755)
+    guest.write("/etc/secret", "correct horse\n", 0o600)
+    plug("service '*99#' --command /tmp/first")
+    match kind:
+        case "cdc":
+            daemon = Daemon(
+                guest, PHONE.replace("0421", "0572").replace("0405", "1340").replace("usbserial = true\n", "")
+            )
+            plug.conexant("N1", "--number 100")
+        case _:
+            daemon = Daemon(guest, PHONE)
+            plug.add("0421", "0405", "N1", "--kind vendor --number 100 --make nokia")
     daemon.modem("N1", "ready")
+    call = originate(daemon, "mobile")
+    daemon.modem("N1", "connected")
+    # it is sent once only
+    guest.until("journalctl -q --no-pager -o cat -t pppd | grep 'rcvd .LCP ConfReq id=0x63 <magic 0x1020304>'")
+    daemon.call(call, "Call", "HangUp")
+    assert daemon.ended(call)["EndReason"] == "local-hangup"
+    daemon.modem("N1", "ready")
+
+
+def hdlc(frame: bytes) -> bytes:
+    """A PPP frame as it goes over an asynchronous line before anything is negotiated (RFC 1662)."""
+    fcs = 0xFFFF
+    for byte in frame:
+        fcs ^= byte
+        for _ in range(8):
+            fcs = fcs >> 1 ^ (0x8408 if fcs & 1 else 0)
+    whole = frame + (fcs ^ 0xFFFF).to_bytes(2, "little")
+    escaped = (bytes((0x7D, byte ^ 0x20)) if byte < 0x20 or byte in b"\x7d\x7e" else bytes((byte,)) for byte in whole)
+    return b"\x7e" + b"".join(escaped) + b"\x7e"
