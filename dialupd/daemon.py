@@ -234,5 +234,5 @@ def set_up_logging(level: str) -> None:
 
 def _is_journal() -> bool:
     """Does stderr lead to the journal?  The variable alone may be inherited from a service (systemd.exec(5))."""
-    status = os.fstat(sys.stderr.fileno())
+    status = os.fstat(2)
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

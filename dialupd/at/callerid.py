@@ -71,7 +71,7 @@ def collect(known: CallerId, line: str) -> CallerId:
         known = _with(known, "number", match[1] or match[2] or "")
         return _with(known, "called", match[3] or match[4] or "")
     if match := _CRING.fullmatch(text):
-        return replace(known, service=match[1][:MAX_NUMBER])
+        return replace(known, service=_printable(match[1], MAX_NUMBER))
     if _RAW.fullmatch(text):
         return _raw(known, bytes.fromhex(text))
     return known
@@ -87,13 +87,17 @@ def _with(known: CallerId, field: str, value: str) -> CallerId:
             clean = re.sub(r"[^0-9A-Za-z+*#]", "", value)[:MAX_NUMBER]
             return replace(known, number=clean) if field == "number" else replace(known, called=clean)
         case "name":
-            return replace(known, name="".join(c for c in value if c.isprintable())[:MAX_NAME])
+            return replace(known, name=_printable(value, MAX_NAME))
         case "date":
             return replace(known, date=value)
         case "time":
             return replace(known, time=value)
         case _:
-            return replace(known, withheld=value[:MAX_NUMBER])
+            return replace(known, withheld=_printable(value, MAX_NUMBER))
+
+
+def _printable(text: str, length: int) -> str:
+    return "".join(character for character in text if character.isprintable())[:length]
 
 
 def _raw(known: CallerId, message: bytes) -> CallerId:

@@ -101,7 +101,8 @@ def connection(detail: str, reports: Iterable[str]) -> Connection:
         field = _FIELD[match["v250"] or match["plain"]]
         value = match["value"].strip()
         if field in ("line_rate", "port_rate"):
-            rates[field] = _rate(value)
+            if rate := _rate(value):
+                rates[field] = rate
         else:
             found[field] = _name(field, value)
     _read_detail(detail, found, rates)

@@ -52,7 +52,11 @@ def _fragments(path: str, problems: list[Problem]) -> list[str]:
 def _content(path: str) -> bytes:
     """At most one byte more than a configuration may have, so that its reader can tell that it is too long."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a regular file")
-        return file.read(SIZE_LIMIT + 1)
+        # open() itself refuses a directory, and some versions of Python leave its descriptor open then
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(SIZE_LIMIT + 1)
+    finally:
+        os.close(descriptor)

@@ -379,10 +379,13 @@ async def _line_down(channel: Channel, ending: Ending) -> None:
 
 
 async def _end_session(modem: Modem) -> None:
-    task, modem.session_task = modem.session_task, None
+    task = modem.session_task
     if task is None:
         return
-    if not task.done():
+    if modem.carrier_lost.is_set():
+        await asyncio.wait({task}, timeout=timing.SESSION_NOTICES)
+    by_itself = task.done()
+    if not by_itself:
         call = modem.call
         if call is not None and call.session is not None:
             call.session.stop(modem.ending.reason)
@@ -391,8 +394,15 @@ async def _end_session(modem: Modem) -> None:
         log.warning("%s: the session did not end in %g s and is killed", modem.id, timing.SESSION_STOP)
         task.cancel()
         await asyncio.wait({task})
-    if not task.cancelled() and (defect := task.exception()):
+    modem.session_task = None
+    if task.cancelled():
+        return
+    if defect := task.exception():
         log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect)
+    elif by_itself and modem.carrier_lost.is_set():
+        # Who breaks off a session hangs up at once: the session knows why, the carrier only that.
+        end = task.result()
+        modem.ending = replace(modem.ending, reason=end.reason, detail=end.detail)
 
 
 ACTIVITIES: Mapping[ModemState, Activity] = {

@@ -106,7 +106,9 @@ async def establish(channel: Channel, plan: Plan) -> Outcome:
 async def _attempt(channel: Channel, plan: Plan) -> Outcome:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + plan.timeout
-    again_stale, blind = True, plan.blind
+    dials = plan.command.upper().startswith("ATD")
+    # Not so when answering: a caller may give up in that moment, and a second ATA holds the line for all of S7.
+    again_stale, blind = dials, plan.blind
     while True:
         begun = loop.time()
         try:
@@ -119,7 +121,7 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
         if code is Final.NO_CARRIER and again_stale and loop.time() - begun < timing.STALE:
             log.info("%s: NO CARRIER came too soon to be of this call; trying once more", channel.port.path)
             again_stale = False
-        elif code is Final.NO_DIALTONE and not blind and plan.command.upper().startswith("ATD"):
+        elif code is Final.NO_DIALTONE and not blind and dials:
             log.info("%s: no dial tone was recognised; dialling once without waiting for it", channel.port.path)
             blind = True
             try:

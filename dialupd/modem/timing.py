@@ -45,6 +45,9 @@ BIND_WAIT = 30.0
 RING_TIMEOUT = 10.0
 """Rings come every 4 to 6 s; after this long without one the caller has given up (mgetty's value)."""
 
+SESSION_NOTICES = 3.0
+"""For a session to end by itself when the carrier is gone, with its own verdict: pppd is at it for half a second."""
+
 SESSION_STOP = 8.0
 """For a session that was asked to end: pppd's LCP terminate takes up to 6 s with a far end that is gone."""
 

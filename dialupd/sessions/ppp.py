@@ -1,10 +1,11 @@
 """The session type `ppp`: pppd(8) on the line.
 
-pppd runs as `pppd notty` with the line on its stdin and stdout.  Given the device's name it would open it again, which
-flushes what the far end has already sent (its first frames), needs the device's permissions and quarrels with
-TIOCEXCL; notty loses nothing and works alike for a tty and a socket.  On a port that shows carrier pppd has the line
-itself: the kernel's hang-up ends its character shunt, and so pppd.  On others a relay stands between, which knows the
-text NO CARRIER.
+pppd runs as `pppd notty` behind a relay.  Given the device's name it would open it again, which flushes what the far
+end has already sent (its first frames), needs the device's permissions and quarrels with TIOCEXCL.  With notty too it
+loses what comes before its line discipline is in place: its character shunt reads from the start, and the terminal
+behind that is flushed once more.  So the relay holds back what the far end sends until pppd says "Connect:".  The
+relay also sees the end of the line, by the kernel's hang-up or by the text NO CARRIER, and pppd then the end of its
+stream.
 
 What pppd says comes through its log (logfd 2), read by the tables of pppd_words; `debug` is on until the link is up,
 because only then pppd tells its phases, and is toggled off then, or every echo would be logged for years.  Signals
@@ -42,7 +43,7 @@ from dialupd.sessions.login import LineEnded, LoginError, log_in
 from dialupd.sessions.network import Network, tool_environment
 from dialupd.sessions.pppd_options import LONGEST_NAME, options_file
 from dialupd.sessions.pppd_words import Said, changes, hear, is_detail, verdict
-from dialupd.sessions.relay import Relay
+from dialupd.sessions.relay import FROM_LINE, Relay
 from dialupd.sessions.secret import CallFile, SecretError, read_password
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class PppCall:
         self._said = Said()
         self._network = Network(config, f"call {facts.call}")
         self._child: Child | None = None
+        self._relay: Relay | None = None
 
     async def run(self) -> SessionEnd:
         self._report(Progress(session_state=SessionState.STARTING))
@@ -70,17 +72,16 @@ class PppCall:
             self._check(password)
         except SecretError as error:
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
-        if self._line.shows_carrier and not self._line.early:
-            return await self._on_stream(self._line.dup(), password)
         ours, theirs = socket.socketpair()
         with contextlib.closing(Relay.of(self._line, ours.detach())) as relay:
+            self._relay = relay
             return await self._behind_relay(relay, theirs.detach(), password)
 
     async def _behind_relay(self, relay: Relay, stream: int, password: bytes | None) -> SessionEnd:
         async with asyncio.TaskGroup() as group:
             # The relay ends with either side: pppd sees a lost line as the end of its stream, the relay pppd's end.
             relaying = group.create_task(relay.run(), name=f"call {self._facts.call} relay")
-            end = await self._on_stream(stream, password)
+            end = await self._on_stream(relay, stream, password)
             await relaying
         return end
 
@@ -96,7 +97,7 @@ class PppCall:
                 who = f"the {what} of session {self._config.name}"
                 raise SecretError(f"{who} has {len(text)} bytes; pppd takes at most {LONGEST_NAME}")
 
-    async def _on_stream(self, stream: int, password: bytes | None) -> SessionEnd:
+    async def _on_stream(self, relay: Relay, stream: int, password: bytes | None) -> SessionEnd:
         """PPP on a descriptor, which is ours and closed here as soon as pppd has it."""
         try:
             if self._config.login:
@@ -108,6 +109,7 @@ class PppCall:
             self._file.write(
                 options_file(self._config, self._facts, password, software_flow=_software_flow(self._line))
             )
+            relay.hold(_unread(stream))
             child = Child.spawn(
                 ["pppd", "file", self._file.path],
                 stdin=stream,
@@ -172,6 +174,8 @@ class PppCall:
         progress = changes(old, self._said)
         if progress is None:
             return
+        if self._said.state is not SessionState.STARTING and self._relay is not None:
+            self._relay.release()
         if self._said.interface:
             # It has read all of its options by now.
             self._file.remove()
@@ -186,6 +190,17 @@ class PppCall:
         if self._child is not None and self._child.status is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._child.pid, number)
+
+
+def _unread(stream: int) -> bytes:
+    """What the login has left of what the far end said."""
+    os.set_blocking(stream, False)
+    left = b""
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        while data := os.read(stream, FROM_LINE):
+            left += data
+    os.set_blocking(stream, True)
+    return left
 
 
 def _software_flow(line: Line) -> bool:

@@ -118,6 +118,14 @@ class Relay:
         os.close(self._line)
         os.close(self._other)
 
+    def hold(self, returned: bytes = b"") -> None:
+        """Give `other` nothing more until `release`; `returned` is what it got and did not use."""
+        self._from_line.hold(returned)
+
+    def release(self) -> None:
+        """Give `other` what was held, and all that comes."""
+        self._from_line.release()
+
     def stop(self) -> None:
         """End now; what is buffered is lost."""
         self._stop.set()
@@ -177,6 +185,7 @@ class _Pump:
         self._on_end = on_end
         self._on_data: Callable[[bytes], None] | None = None
         self._buffer = bytearray()
+        self._held = False
         self._reading = False
         self._writing = False
         self._source_ended = False
@@ -191,6 +200,16 @@ class _Pump:
         self._read(True)
         if early:
             self._take(early)
+
+    def hold(self, returned: bytes) -> None:
+        self._held = True
+        self._buffer[:0] = returned
+        self._write(False)
+
+    def release(self) -> None:
+        if self._held:
+            self._held = False
+            self._flush()
 
     def last_read(self) -> None:
         """Nothing more will be written to the source; end when it is empty."""
@@ -253,7 +272,7 @@ class _Pump:
     def _flush(self) -> None:
         before = len(self._buffer)
         try:
-            while self._buffer:
+            while self._buffer and not self._held:
                 count = os.write(self._sink, self._buffer)
                 self.given += count
                 del self._buffer[:count]
@@ -263,7 +282,7 @@ class _Pump:
             _log.debug("writing ended: %s", error)
             self._sink_lost = True
             self._buffer.clear()
-        self._write(bool(self._buffer))
+        self._write(bool(self._buffer) and not self._held)
         self.paused = len(self._buffer) >= self._limit
         self._read(not self.paused and not self._source_ended)
         if self._stall is not None and len(self._buffer) < before:

@@ -80,9 +80,9 @@ async def guest(stage: Stage) -> list[Row]:
 def _guest(stage: Stage) -> list[Row]:
     with Guest.start(ensure(print)) as machine:
         lab = _Lab(machine, Plug(machine))
+        memory = lab.memory()
         plugged = [lab.plugged_in() for _ in range(stage.rounds(6, 2))]
         ours = [lab.by_dialupd() for _ in range(stage.rounds(6, 2))]
-        memory = lab.memory()
         lab.end_dialupd()
         probed = [lab.by_wvdialconf() for _ in range(stage.rounds(3, 1))]
         theirs, aborted = lab.by_wvdial(stage.rounds(4, 1), stage.rounds(16, 5))

@@ -37,26 +37,27 @@ async def idle(stage: Stage) -> list[Row]:
         await asyncio.sleep(2.0)  # what follows the last initialisation, such as threads that are done
         before = {program: Usage.of(program.pid) for program in programs}
         await asyncio.sleep(length)
-        used = {program: _since(before[program], Usage.of(program.pid), length / 60) for program in programs}
+        after = {program: Usage.of(program.pid) for program in programs}
+    spent = {program: _idleness(after[program].since(before[program]), length / 60) for program in programs}
     rows = [
         Row(
             f"Idle, {count} ready: wake-ups and CPU time a minute",
-            _idleness(used[ours[count]]),
-            f"ModemManager: {_idleness(used[theirs[count]])}" if count in theirs else "–",
+            spent[ours[count]],
+            f"ModemManager: {spent[theirs[count]]}" if count in theirs else "–",
             "none of our own",
         )
         for count in MODEMS
     ]
     one, many = ours[1], ours[200]
-    further = f"{(used[many].rss - used[one].rss) / 199:.0f} KiB (of 200)"
-    beside = beside_further = "–"
+    further = f"{(after[many].rss - after[one].rss) / 199:.0f} KiB (of 200)"
+    resident = more = "–"
     if len(theirs) == len(PEERS_MODEMS):
-        beside = f"ModemManager: {_memory(used[theirs[1]])}"
-        beside_further = f"ModemManager: {(used[theirs[16]].rss - used[theirs[1]].rss) / 15:.0f} KiB (of 16)"
+        resident = f"ModemManager: {_memory(after[theirs[1]])}"
+        more = f"ModemManager: {(after[theirs[16]].rss - after[theirs[1]].rss) / 15:.0f} KiB (of 16)"
     return [
         *rows,
-        Row("Memory with 1 modem", _memory(used[one]), beside, "RSS ≤ 30 MiB"),
-        Row("RSS of each further modem", further, beside_further),
+        Row("Memory with 1 modem", _memory(after[one]), resident, "RSS ≤ 30 MiB"),
+        Row("RSS of each further modem", further, more),
     ]
 
 
@@ -123,13 +124,9 @@ def _measure(call: Callable[[], float], rounds: int) -> str:
     return tail([call() for _ in range(rounds)])
 
 
-def _since(before: Usage, after: Usage, minutes: float) -> Usage:
-    wakeups = round((after.wakeups - before.wakeups) / minutes)
-    return Usage(wakeups, (after.cpu - before.cpu) / minutes, after.rss, after.pss)
-
-
-def _idleness(used: Usage) -> str:
-    return f"{used.wakeups} wake-ups, {used.cpu * 1e3:.1f} ms"
+def _idleness(spent: tuple[int, float], minutes: float) -> str:
+    wakeups, cpu = spent
+    return f"{wakeups / minutes:.0f} wake-ups, {cpu / minutes * 1e3:.1f} ms"
 
 
 def _memory(used: Usage) -> str:

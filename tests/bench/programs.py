@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,21 +31,28 @@ class Missed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since its start: all its threads' wake-ups and CPU seconds; its memory now in KiB."""
+    """What a process has used: wake-ups and CPU seconds of each thread since its start; its memory now in KiB."""
 
-    wakeups: int
-    cpu: float
+    wakeups: Mapping[str, int]
+    cpu: Mapping[str, float]
     rss: int
     pss: int
 
     @classmethod
     def of(cls, pid: int) -> Usage:
-        wakeups, cpu = 0, 0.0
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            wakeups += _field(task / "status", "voluntary_ctxt_switches")
-            cpu += int((task / "schedstat").read_text().split()[0]) / 1e9
         process = Path(f"/proc/{pid}")
-        return cls(wakeups, cpu, _field(process / "status", "VmRSS"), _field(process / "smaps_rollup", "Pss"))
+        tasks = list((process / "task").iterdir())
+        return cls(
+            {task.name: _field(task / "status", "voluntary_ctxt_switches") for task in tasks},
+            {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks},
+            _field(process / "status", "VmRSS"),
+            _field(process / "smaps_rollup", "Pss"),
+        )
+
+    def since(self, before: Usage) -> tuple[int, float]:
+        """Wake-ups and CPU seconds between; those of a thread that has ended meanwhile are gone with it."""
+        wakeups = sum(count - before.wakeups.get(task, 0) for task, count in self.wakeups.items())
+        return wakeups, sum(spent - before.cpu.get(task, 0.0) for task, spent in self.cpu.items())
 
 
 def _field(file: Path, name: str) -> int:

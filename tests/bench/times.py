@@ -81,7 +81,7 @@ async def ring(stage: Stage) -> list[Row]:
             tap, path = lines.plug("100")
             async with Dialupd(place, bus.address, entries([path], "in") + answering(RINGS)) as daemon:
                 await daemon.ready(path)
-                for _ in range(stage.rounds(50, 5)):
+                for _ in range(stage.rounds(30, 5)):
                     taken, rings = await daemon.program.needed("ATA", _answered(lines, tap))
                     if rings != RINGS:
                         raise Missed(f"dialupd answered at ring {rings}, not at ring {RINGS}")

@@ -48,6 +48,7 @@ from dialupd.model import (
 from dialupd.modem import timing
 from dialupd.registry import Registry
 from dialupd.runtime import Quiet
+from dialupd.sessions import relay
 from dialupd.sessions.base import RuntimePaths
 
 PATIENCE = 20.0
@@ -55,7 +56,8 @@ SECOND = 0.02
 
 # The ratios of the real ones, as far as they matter; what a modem of this exchange takes is a few milliseconds.
 QUICK = {
-    "SYNC": 0.4,
+    "SYNC": 0.25,
+    "SYNC_TRIES": 2,
     "GUARD": 0.05,
     "HANG_UP_REPLY": 0.5,
     "DTR_SETTLE": 0.03,
@@ -110,6 +112,10 @@ class Told(Quiet):
     def manager_changed(self) -> None:
         self._add("manager", None)
 
+    def look_again(self) -> None:
+        """For `until`, when something else may have changed."""
+        self._more.set()
+
     def all(self, what: str) -> list[Any]:
         return [value for name, value in self.events if name == what]
 
@@ -146,6 +152,7 @@ class Stage:
         self.registry: TestRegistry
         self.exchange: Exchange
         self.told: Told
+        self.loan = -1
         self.carriers: list[PtyModem] = []
 
     def run(self, body: Callable[[], Coroutine[Any, Any, None]], config: str = "") -> None:
@@ -193,8 +200,7 @@ class Stage:
         return self._present(number, await self.exchange.on_pty(number), transport)
 
     def _present(self, number: str, path: str, transport: Transport) -> str:
-        device = Device(f"/sys/test/{number}", path, transport, vendor="0572", product="1340", serial=number)
-        self.registry.device_present(device)
+        self.registry.device_present(self.device(number, path, transport))
         return next(view.id for view in self.registry.modems() if view.serial == number)
 
     async def modems(self, *numbers: str, **how: Any) -> list[str]:
@@ -203,6 +209,10 @@ class Stage:
         for modem in found:
             await self.state(modem, ModemState.READY)
         return found
+
+    def device(self, number: str, path: str, transport: Transport = Transport.CDC_ACM) -> Device:
+        """As udev would tell of it."""
+        return Device(f"/sys/test/{number}", path, transport, vendor="0572", product="1340", serial=number)
 
     async def scripted(self, number: str, answers: Mapping[str, str] | None = None) -> tuple[str, Scripted]:
         """A ready modem that says what the test says."""
@@ -359,15 +369,14 @@ def _no_udev(present: Callable[[Device], None], gone: Callable[[str], None]) -> 
 
 def _hurried(policy: Policy) -> Policy:
     retry = replace(policy.retry, first=policy.retry.first * SECOND, max=policy.retry.max * SECOND)
-    return replace(
-        policy, timeout=policy.timeout * SECOND, max_duration=policy.max_duration * SECOND, retry=retry
-    )
+    return replace(policy, timeout=policy.timeout * SECOND, max_duration=policy.max_duration * SECOND, retry=retry)
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for name, seconds in QUICK.items():
         monkeypatch.setattr(timing, name, seconds)
+    monkeypatch.setattr(relay, "SILENCE", 0.05)
     yield Stage(tmp_path)
 
 
@@ -385,5 +394,5 @@ session = "line"
 def entry(number: str, policy: str = "", more: str = "") -> str:
     """A [[modem]] for the modem with that number."""
     said = f'policy = "{policy}"\n' if policy else ""
-    return f'\n[[modem]]\nname = "m{number}"\nmatch = {{ vendor = "0572", product = "1340", serial = "{number}" }}\n{said}{more}\n'
-
+    match = f'{{ vendor = "0572", product = "1340", serial = "{number}" }}'
+    return f'\n[[modem]]\nname = "m{number}"\nmatch = {match}\n{said}{more}\n'

@@ -115,9 +115,7 @@ def test_a_phone_without_a_modulator_hangs_up_its_voice_call_at_once(stage: Stag
     stage.run(body, entry("100"))
 
 
-@pytest.mark.parametrize(
-    "fault", ["echo-forever", "garbage", "slow=0.01", "one-byte-at-a-time=0"]
-)
+@pytest.mark.parametrize("fault", ["echo-forever", "garbage", "slow=0.01", "one-byte-at-a-time=0"])
 @pytest.mark.parametrize("kind", ["conexant", "usr", "generic", "nokia"])
 def test_an_odd_modem_still_does_its_work(stage: Stage, fault: str, kind: str) -> None:
     async def body() -> None:

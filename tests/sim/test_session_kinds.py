@@ -71,9 +71,10 @@ def test_exec_is_8_bit_clean_once_raw() -> None:
 def test_exec_last_words_with_a_background_process_on_the_terminal() -> None:
     async def test() -> None:
         with line() as pty:
-            # `nohup` keeps the terminal open behind the program's end.
+            # It inherits that HUP is ignored, and so keeps the terminal open behind the program's end.
             script = (
-                "nohup sleep 600 </dev/null & echo $! >&2; i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done"
+                "trap '' HUP; sleep 600 </dev/null & echo $! >&2; trap - HUP; "
+                "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done"
             )
             running = asyncio.create_task(make(sh(script + "; echo good bye"), pty, Record()).run())
             got = await pty.receive(lambda got: b"good bye\r\n" in got)

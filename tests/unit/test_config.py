@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dialupd.config.load import load
@@ -550,7 +550,6 @@ def check_clean(files: list[tuple[str, bytes]]) -> None:
             assert len(str(problem)) < 2000
 
 
-@settings(deadline=None, max_examples=150)
 @given(documents)
 def test_any_structure_gives_a_configuration_or_clean_errors(document: dict[str, object]) -> None:
     original = tomli.loads
@@ -560,7 +559,6 @@ def test_any_structure_gives_a_configuration_or_clean_errors(document: dict[str,
     assert tomli.loads is original
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(max_size=60) | st.text("[]{}\"'=.,\n modempolicy", max_size=60).map(str.encode), max_size=3))
 def test_any_bytes_give_a_configuration_or_clean_errors(texts: list[bytes]) -> None:
     check_clean([(f"{place}.toml", text) for place, text in enumerate(texts)])
@@ -577,7 +575,8 @@ def settings_with_sections() -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize("value", ["nan", "2020-01-01T00:00:00Z", "12:00:00", "{ a = 1 }", "[[[]]]", "0.5", "-1"])
 @pytest.mark.parametrize(("start", "key", "_kind"), settings_with_sections())
-def test_every_setting_refuses_odd_types(start: str, key: str, _kind: str, value: str) -> None:
-    assert any(f"{key}" in line and " is not " in line for line in problems(f"{start}\n{key} = {value}\n"))
+def test_every_setting_refuses_odd_types(start: str, key: str, _kind: str) -> None:
+    for value in ("nan", "2020-01-01T00:00:00Z", "12:00:00", "{ a = 1 }", "[[[]]]", "0.5", "-1"):
+        lines = problems(f"{start}\n{key} = {value}\n")
+        assert any(f"{key}" in line and " is not " in line for line in lines), value

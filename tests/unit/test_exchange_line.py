@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_exchange_modem import Clock
 
@@ -136,7 +136,6 @@ def test_a_cut_line_is_silent() -> None:
     assert clock.pending() == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=3000), max_size=12),
     st.sampled_from([0.0, 300.0, 50_000.0]),

@@ -8,17 +8,18 @@ from tests.vm.guest import Guest
 from tests.vm.lab import Daemon, Plug
 from tests.vm.test_vm_modem import CONFIG, SERVICE
 
-WARM_UP = 5
+WARM_UP = 10
 """Calls until everything that is loaded and kept for good is there."""
 CALLS = 25
 GROWTH_KB = 1024
-"""Memory that may come on top between the calls after the warm-up and the last."""
+"""The daemon's own memory may grow by this between the calls after the warm-up and the last: ended calls are shown for
+a minute, so nearly all of these still are, and the heap grows by a quarter of this at a time."""
 
 
 def usage(guest: Guest, pid: int) -> dict[str, int]:
     out = guest.run(
         f"echo fds $(ls /proc/{pid}/fd | wc -l); echo threads $(ls /proc/{pid}/task | wc -l); "
-        f"echo children $(pgrep -c -P {pid}); awk '/^VmRSS/ {{print \"rss\", $2}}' /proc/{pid}/status"
+        f"echo children $(pgrep -c -P {pid}); awk '/^RssAnon/ {{print \"memory\", $2}}' /proc/{pid}/status"
     ).out
     return {key: int(value) for key, value in (line.split() for line in out.splitlines())}
 
@@ -37,8 +38,9 @@ def test_many_calls_without_a_leak(guest: Guest, plug: Plug) -> None:
         if number == WARM_UP:
             before = usage(guest, daemon.pid)
     after = usage(guest, daemon.pid)
-    assert {**after, "rss": 0} == {**before, "rss": 0}
-    assert after["rss"] - before["rss"] < GROWTH_KB
+    assert {**after, "memory": 0} == {**before, "memory": 0}
+    print(f"{before['memory']} kB after {WARM_UP} calls, {after['memory']} kB after {CALLS}")
+    assert after["memory"] - before["memory"] < GROWTH_KB
     rows: list[dict[str, Any]] = daemon.call("/org/dialupd1", "Manager", "History", "a{sv}", "0")[0]
     assert [row["end-reason"]["data"] for row in rows] == ["local-hangup"] * CALLS
     assert [row["number"]["data"] for row in rows] == [SERVICE] * CALLS

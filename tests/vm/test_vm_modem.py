@@ -69,6 +69,30 @@ def test_unplugged_and_plugged_in_again(guest: Guest, plug: Plug, state: str) ->
     assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize("who", ["caller", "network"])
+def test_a_call_ends_and_the_next_one_goes_through(guest: Guest, plug: Plug, who: str) -> None:
+    daemon = Daemon(guest, CONFIG)
+    plug.conexant("A1", "--number 100")
+    plug(f"service {SERVICE}")
+    call = daemon.dial("A1", SERVICE)
+    daemon.modem("A1", "connected")
+    match who:
+        case "caller":
+            daemon.call(call, "Call", "HangUp")
+            reason = "local-hangup"
+        case _:
+            plug("cut A1")
+            reason = "remote-hangup"
+    assert daemon.ended(call)["EndReason"] == reason
+    assert daemon.modem("A1", "ready")["Device"] == "/dev/ttyACM0"
+    log = guest.read(guest.logs["plug"])
+    dialled = log.index(f"ATDT{SERVICE}")
+    if who == "caller":
+        assert "100: AT" not in log[dialled : log.index("100 hangs up", dialled)], "hung up by DTR, not by a command"
+    daemon.dial("A1", SERVICE)
+    daemon.modem("A1", "connected")
+
+
 def test_recognised_under_another_number(guest: Guest, plug: Plug) -> None:
     daemon = Daemon(guest, CONFIG)
     plug.conexant("A1", "--number 100")

@@ -1,0 +1,77 @@
+"""What may be dialled, and which commands would touch the line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dialupd.at.dialstring import MAX_LENGTH, clean, touches_line
+
+
+@pytest.mark.parametrize(
+    ("number", "cleaned"),
+    [
+        ("5551212", "5551212"), ("555-1212", "5551212"), ("(0555) 12.12/3", "055512123"), ("+1 555 1212", "+15551212"),
+        ("*99#", "*99#"), ("*99***1#", "*99***1#"), ("0,5551212", "0,5551212"), ("9w555", "9W555"), ("t5p5", "T5P5"),
+        ("a-d", "AD"), ("1@2!3", "1@2!3"), ("5" * MAX_LENGTH, "5" * MAX_LENGTH), ("5 " * MAX_LENGTH, "5" * MAX_LENGTH),
+    ],
+)  # fmt: skip
+def test_clean(number: str, cleaned: str) -> None:
+    assert clean(number) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        ("", "empty"), (" -() ", "empty"), ("5;H0", "';'"), ("5\rATH", "\\r"), ("5\nATH", "\\n"), ("5\x00", "\\x00"),
+        ("L", "'L'"), ("S=1", "'S'"), ("5R", "'R'"), ("٣٤٥", "u0663"), ("５", "uff15"), ("5^", "'^'"), ('5"', "'\"'"),
+        ("5" * (MAX_LENGTH + 1), "81 characters"), ("example", "'E'"), ("5\t5", "\\t"), ("ß", "'S'"),
+    ],
+)  # fmt: skip
+def test_refused(number: str, word: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        clean(number)
+    assert word in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@given(st.text(max_size=100) | st.text("0123456789*#+ABCD,W@!TP ()./-;\r", max_size=100))
+def test_only_what_a_number_is_made_of_comes_through(number: str) -> None:
+    try:
+        cleaned = clean(number)
+    except ValueError:
+        return
+    assert 0 < len(cleaned) <= MAX_LENGTH
+    assert set(cleaned) <= set("0123456789*#+ABCD,W@!TP")
+    assert clean(cleaned) == cleaned
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ATD5551212", "ATDT5", "atd5", "ATA", "ATH", "ATH0", "ATO", "A/", "ATE0D5", "ATX3DT5", "AT&D2D5", "ATS0=1A",
+        "AT+MS=V34;D5", "AT+GMI;H", "AT;D5", "AT D 5", "ATZH", "ATDL", "AT*ID1;A", "AT#CID=1;D5", "ATL0D5", "AT&FH",
+    ],
+)  # fmt: skip
+def test_touches_the_line(command: str) -> None:
+    assert touches_line(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "AT", "ATI3", "ATZ", "AT&F", "AT&D2", "AT&V", "AT%C1", "AT\\N0", "ATS0=1", "ATS7?", "ATE1", "ATX4", "ATV0",
+        "ATQ1", "AT+GMI", "AT+CGDCONT=1,\"IP\",\"data\"", "AT+FCLASS=0", "AT+MS=V34;+ER=1", "AT#CID=1", "AT*ID1",
+        "AT-SDR=7", "AT+CPIN?", "AT^HCSQ?", "AT$QCMGF=1", "AT&C1&D2", "ATM1L2",
+    ],
+)  # fmt: skip
+def test_leaves_the_line_alone(command: str) -> None:
+    assert not touches_line(command)
+
+
+@given(st.text(max_size=40), st.sampled_from(["D5", "A", "H", "O"]))
+def test_nothing_plain_hides_a_call(tail: str, what: str) -> None:
+    touches_line(tail)
+    assert touches_line(f"AT{what}{tail}")
+    assert touches_line(f"ATE0V1{what}")
