@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from dialupd.bus.authority import Action
 
-ACTIONS = ElementTree.parse(Path(__file__).parents[2] / "polkit" / "org.dialupd1.policy").findall("action")
+ACTIONS = ElementTree.parse(Path(__file__).parents[2] / "dbus" / "org.dialupd1.policy").findall("action")
 
 
 def test_every_action_is_defined_once() -> None:
