@@ -11,9 +11,9 @@ import sys
 
 from dialupd import __version__
 from dialupd.config.problems import ConfigError
+from dialupd.control import LEVELS
 from dialupd.daemon import StartError, run, set_up_logging
 from dialupd.io.configfile import DEFAULT, read_config
-from dialupd.registry import LEVELS
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from dialupd.bus.address import ConnectionLost
 from dialupd.bus.connection import NameTaken
 from dialupd.bus.front import Front, serve
 from dialupd.bus.wire import BusError
+from dialupd.control import Desk
 from dialupd.io.configfile import read_config
 from dialupd.io.notify import Notifier
 from dialupd.io.store import Store
@@ -118,7 +119,7 @@ async def run(config_file: str, bus: str) -> None:
 
 async def _first_front(bus: str, registry: Registry) -> Front:
     try:
-        return await serve(bus, registry)
+        return await serve(bus, Desk(registry))
     except NameTaken:
         raise StartError(f"another dialupd runs on the bus {bus}; stop it, or give --bus another") from None
     except BusError as error:
@@ -147,7 +148,7 @@ async def _reconnect(bus: str, registry: Registry) -> Front:
     while True:
         await asyncio.sleep(pause)
         try:
-            return await serve(bus, registry)
+            return await serve(bus, Desk(registry))
         except (NameTaken, BusError, ConnectionLost) as error:
             log.debug("still no bus: %s", error)
         pause = min(2 * pause, RECONNECT_MAX)

@@ -2,8 +2,7 @@
 
 A modem's object lives as long as its device is there; what must outlive it (`Memory`) is kept here by the modem's id.
 Devices are told by `io.udev`; a port that only the configuration names is looked up at the start, at a reload and at
-`rescan`.  The registry is the `Control` of the edges and the `Host` of the owners, and the only
-place where the two meet.
+`rescan`.  The registry is the `Host` of the owners; what the edges may ask of it stands in `control`.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import datetime
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from dialupd import __version__, match
+from dialupd import match
 from dialupd.calls import CallBook
 from dialupd.config.problems import ConfigError
-from dialupd.config.values import ClientSession, Config, Flow, Mode, ModemEntry, Policy
+from dialupd.config.values import ClientSession, Config, Flow, ModemEntry, Policy
 from dialupd.config.values import Session as SessionConfig
 from dialupd.io.port import Port
 from dialupd.io.store import Store
@@ -28,7 +27,6 @@ from dialupd.io.usbserial import UsbSerial
 from dialupd.model import (
     CallView,
     Device,
-    DialOptions,
     DialupError,
     EndReason,
     ErrorKind,
@@ -43,11 +41,9 @@ from dialupd.modem.host import Memory
 from dialupd.modem.owner import Modem
 from dialupd.runtime import Watcher
 from dialupd.sessions.base import RuntimePaths
-from dialupd.states import IDLE, IN_CALL, ModemEvent
+from dialupd.states import IN_CALL, ModemEvent
 
 log = logging.getLogger(__name__)
-
-LEVELS = ("debug", "info", "warning", "error")
 
 
 class Registry:
@@ -60,7 +56,6 @@ class Registry:
         paths: RuntimePaths,
         find_devices: Callable[[Callable[[Device], None], Callable[[str], None]], Devices] = Devices,
     ) -> None:
-        self.version = __version__
         self.config_file = config_file
         self.config_error = ""
         self.config = Config()
@@ -74,8 +69,8 @@ class Registry:
         self._modems: dict[str, Modem] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._memories: dict[str, Memory] = {}
-        self._calls = CallBook(self.now, self._tell)
-        self._suspended: set[str] = set()
+        self.calls = CallBook(self.now, self.tell)
+        self.suspended_policies: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._closing = False
 
@@ -92,12 +87,12 @@ class Registry:
         else:
             self.config_error = ""
             self._apply(config)
-        self._tell(lambda watcher: watcher.manager_changed())
+        self.tell(lambda watcher: watcher.manager_changed())
 
     async def start(self, store: Store) -> None:
         """Take up what the history knows of earlier calls; then the devices."""
         self._store = store
-        await self._calls.recall(store)
+        await self.calls.recall(store)
         self._finder.start()
         self._look_for_named_ports()
 
@@ -223,7 +218,7 @@ class Registry:
         modem = Modem(self, memory, view, device, entry, ACTIVITIES)
         self._modems[identity] = modem
         log.info("%s: %s found on %s", identity, view.name, device.node or device.sys_path)
-        self._tell(lambda watcher: watcher.modem_added(view))
+        self.tell(lambda watcher: watcher.modem_added(view))
         self._tasks[identity] = asyncio.create_task(self._own(modem), name=identity)
 
     async def _own(self, modem: Modem) -> None:
@@ -252,7 +247,7 @@ class Registry:
         if self._modems.get(modem.id) is modem:
             del self._modems[modem.id], self._tasks[modem.id]
             log.info("%s: gone", modem.id)
-            self._tell(lambda watcher: watcher.modem_removed(modem.view))
+            self.tell(lambda watcher: watcher.modem_removed(modem.view))
 
     def _modem_on(self, sys_path: str) -> Modem | None:
         there = (modem for modem in self._modems.values() if modem.device.sys_path == sys_path)
@@ -326,20 +321,23 @@ class Registry:
         return self.config.sessions.get(name) or (ClientSession(name) if name == requests.CLIENT else None)
 
     def suspended(self, policy: str) -> bool:
-        return self._closing or policy in self._suspended
+        return self._closing or policy in self.suspended_policies
 
     def calls_today(self, modem: str, policy: str) -> int:
-        return self._calls.dialled_today(modem, policy)
+        return self.calls.dialled_today(modem, policy)
 
     def new_call(self, view: CallView) -> Call:
-        return self._calls.begin(view)
+        return self.calls.begin(view)
+
+    def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
+        self.tell(lambda watcher: watcher.ringing(modem, info))
 
     def modem_changed(self, old: ModemView, new: ModemView) -> None:
-        self._tell(lambda watcher: watcher.modem_changed(old, new))
+        self.tell(lambda watcher: watcher.modem_changed(old, new))
         if old.state in IN_CALL and new.state not in IN_CALL:
             self._loop.call_soon(self._after_call, new.id)
         if ModemState.BLOCKED in (old.state, new.state) and old.state is not new.state:
-            self._tell(lambda watcher: watcher.manager_changed())
+            self.tell(lambda watcher: watcher.manager_changed())
 
     def _after_call(self, identity: str) -> None:
         """What the configuration wants of a modem meanwhile, and could not have during the call."""
@@ -353,145 +351,43 @@ class Registry:
     async def bind(self, device: Device) -> None:
         await self._usbserial.bind(device.vendor, device.product)
 
-    # -- Control
+    # -- for those who ask
 
     def subscribe(self, watcher: Watcher) -> None:
+        """Tell `watcher` everything from now on."""
         self._watchers.append(watcher)
 
     def unsubscribe(self, watcher: Watcher) -> None:
         self._watchers.remove(watcher)
 
-    def modems(self) -> Sequence[ModemView]:
-        return [modem.view for modem in self._modems.values()]
+    def tell(self, what: Callable[[Watcher], None]) -> None:
+        """Call each watcher."""
+        for watcher in tuple(self._watchers):
+            what(watcher)
 
-    def calls(self) -> Sequence[CallView]:
-        return self._calls.views()
+    def present(self) -> Sequence[Modem]:
+        """The modems that are not on their way out."""
+        return [modem for modem in self._modems.values() if not self._leaving(modem)]
 
-    def policies(self) -> Sequence[tuple[str, str, str]]:
-        return [(policy.name, policy.mode.value, self._status(policy)) for policy in self.config.policies.values()]
-
-    def _status(self, policy: Policy) -> str:
-        if policy.name in self._suspended:
-            return "suspended"
-        users = [modem for modem in self._modems.values() if modem.policy is policy]
-        blocked = [modem for modem in users if modem.state is ModemState.BLOCKED]
-        if blocked:
-            return f"blocked: {blocked[0].view.state_reason}"
-        return "active" if users else "no modem"
-
-    async def reload(self) -> None:
-        self.load()
-        if self.config_error:
-            raise DialupError(ErrorKind.FAILED, f"the old configuration stays in force:\n{self.config_error}")
-
-    async def rescan(self) -> None:
-        self._finder.rescan()
-        self._take_up()
-
-    async def originate(self, policy: str, options: DialOptions) -> int:
-        wanted = self._policy_named(policy)
-        if wanted.name in self._suspended:
-            raise DialupError(ErrorKind.BLOCKED, f"the policy {policy} is suspended: Resume lets it act again")
-        if not wanted.numbers:
-            raise DialupError(ErrorKind.INVALID_ARGS, f"the policy {policy} has no numbers: use Dial with a number")
-        own = [modem for modem in self._modems.values() if modem.policy is wanted]
-        free = [m for m in self._modems.values() if m.policy is None or m.policy.mode is Mode.MANUAL]
-        candidates = own or free
-        if not candidates:
-            raise DialupError(ErrorKind.NOT_FOUND, f"no modem is there for the policy {policy}")
-        modem = min(candidates, key=lambda m: (m.state is not ModemState.READY, m.state not in IDLE))
-        return requests.originate(modem, wanted, options)
-
-    async def suspend(self, policy: str) -> None:
-        wanted = self._policy_named(policy)
-        self._suspended.add(wanted.name)
-        self._policy_changed(wanted)
-
-    async def resume(self, policy: str) -> None:
-        wanted = self._policy_named(policy)
-        self._suspended.discard(wanted.name)
-        for modem in self._users(wanted):
-            requests.resume(modem, wanted)
-        self._policy_changed(wanted)
-
-    def _policy_changed(self, policy: Policy) -> None:
-        for modem in self._users(policy):
-            requests.refresh(modem)
-        self._tell(lambda watcher: watcher.manager_changed())
-
-    def _users(self, policy: Policy) -> Iterable[Modem]:
-        return [modem for modem in self._modems.values() if modem.policy is policy]
-
-    async def history(self, wanted: HistoryFilter) -> Sequence[CallView]:
-        if self._store is None:
-            raise DialupError(ErrorKind.FAILED, "the daemon is starting: the history is not open yet")
-        return await self._store.query(wanted)
-
-    def set_log_level(self, level: str) -> None:
-        if level not in LEVELS:
-            raise DialupError(ErrorKind.INVALID_ARGS, f"no log level {level!r}: it is one of {', '.join(LEVELS)}")
-        logging.getLogger("dialupd").setLevel(level.upper())
-
-    async def dial(self, modem_id: str, number: str, options: DialOptions) -> int:
-        return requests.dial(self._modem(modem_id), number, options)
-
-    async def answer(self, modem_id: str, options: DialOptions) -> int:
-        return requests.answer(self._modem(modem_id), options)
-
-    async def hang_up(self, modem_id: str) -> None:
-        requests.hang_up(self._modem(modem_id))
-
-    async def reset(self, modem_id: str) -> None:
-        requests.reset(self._modem(modem_id))
-
-    async def enable(self, modem_id: str) -> None:
-        requests.enable(self._modem(modem_id))
-
-    async def disable(self, modem_id: str) -> None:
-        requests.disable(self._modem(modem_id))
-
-    async def set_policy(self, modem_id: str, policy: str) -> None:
-        requests.set_policy(self._modem(modem_id), policy)
-        self._tell(lambda watcher: watcher.manager_changed())
-
-    async def command(self, modem_id: str, text: str, timeout_s: float) -> tuple[str, list[str]]:
-        return await requests.command(self._modem(modem_id), text, timeout_s)
-
-    async def inhibit(self, modem_id: str, who: str, why: str) -> int:
-        return requests.inhibit(self._modem(modem_id), who, why)
-
-    async def hang_up_call(self, call: int) -> None:
-        found = self._calls.get(call)
-        modem = self._modems.get(found.view.modem)
-        if found.ended or modem is None or modem.call is not found:
-            raise DialupError(ErrorKind.WRONG_STATE, f"call {call} has ended ({found.view.end_reason})")
-        requests.hang_up(modem)
-
-    async def open_call(self, call: int) -> int:
-        found = self._calls.get(call)
-        session = await found.running()
-        if session is None:
-            raise DialupError(ErrorKind.WRONG_STATE, f"call {call} is {found.view.state}: there is no data stream")
-        return session.open()
-
-    def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
-        self._tell(lambda watcher: watcher.ringing(modem, info))
-
-    def _modem(self, identity: str) -> Modem:
+    def modem(self, identity: str) -> Modem:
+        """Raises DialupError when there is none of this id."""
         modem = self._modems.get(identity)
         if modem is None or self._leaving(modem):
             raise DialupError(ErrorKind.NOT_FOUND, f"no modem {identity!r}")
         return modem
 
-    def _policy_named(self, name: str) -> Policy:
-        policy = self.config.policies.get(name)
-        if policy is None:
-            raise DialupError(ErrorKind.NOT_FOUND, f"no policy {name!r} is configured")
-        return policy
+    def modems(self) -> Sequence[ModemView]:
+        return [modem.view for modem in self._modems.values()]
 
-    def _tell(self, what: Callable[[Watcher], None]) -> None:
-        for watcher in tuple(self._watchers):
-            what(watcher)
+    def rescan(self) -> None:
+        """Look for devices again."""
+        self._finder.rescan()
+        self._take_up()
+
+    async def history(self, wanted: HistoryFilter) -> Sequence[CallView]:
+        if self._store is None:
+            raise DialupError(ErrorKind.FAILED, "the daemon is starting: the history is not open yet")
+        return await self._store.query(wanted)
 
 
 def _name(entry: ModemEntry, device: Device) -> str:

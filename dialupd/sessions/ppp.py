@@ -8,9 +8,10 @@ relay also sees the end of the line, by the kernel's hang-up or by the text NO C
 stream.
 
 What pppd says comes through its log (logfd 2), read by the tables of pppd_words; `debug` is on until the link is up,
-because only then pppd tells its phases, and is toggled off then, or every echo would be logged for years.  Signals
-go to pppd alone and never to its group: the character shunt would die of SIGTERM, and LCP's terminate request would
-not leave.
+because only then pppd tells its phases, and is toggled off then, or every echo would be logged for years.  That waits
+for a silence: pppd's handler of SIGUSR1 takes the lock of syslog(3), and a pppd that is just logging would wait for
+itself for ever.  Signals go to pppd alone and never to its group: the character shunt would die of SIGTERM, and LCP's
+terminate request would not leave.
 
 The default route and the name servers are set by `Network` once the link is up and vanish with the interface.
 """
@@ -50,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 # LCP asks twice to terminate, a second each, and the scripts of /etc/ppp/ip-down get five from pppd.
 _TERMINATING: Final = 7.0
+# Without a line for this many seconds pppd sits in select(2), not in syslog(3), even where the journal is slow.
+_QUIET: Final = 2.0
 
 
 class PppCall:
@@ -64,6 +67,8 @@ class PppCall:
         self._network = Network(config, f"call {facts.call}")
         self._child: Child | None = None
         self._relay: Relay | None = None
+        self._talkative = "debug" not in config.options
+        self._hush: asyncio.TimerHandle | None = None
 
     async def run(self) -> SessionEnd:
         self._report(Progress(session_state=SessionState.STARTING))
@@ -158,6 +163,8 @@ class PppCall:
                 await asyncio.wait({waiting}, timeout=_TERMINATING)
             status = await child.stop(())
         finally:
+            self._talkative = False
+            self._hush_when_quiet()
             network.cancel()
             waiting.cancel()
             await child.stop(())
@@ -171,6 +178,7 @@ class PppCall:
     def _heard(self, line: str) -> None:
         _log.log(logging.DEBUG if is_detail(line) else logging.INFO, "call %d: pppd: %s", self._facts.call, line)
         old, self._said = self._said, hear(self._said, line)
+        self._hush_when_quiet()
         progress = changes(old, self._said)
         if progress is None:
             return
@@ -179,11 +187,19 @@ class PppCall:
         if self._said.interface:
             # It has read all of its options by now.
             self._file.remove()
-        if progress.session_state is SessionState.RUNNING and "debug" not in self._config.options:
-            self._signal(signal.SIGUSR1)
         if self._said.state is SessionState.RUNNING:
             self._network.up(self._said.interface, self._said.dns)
         self._report(progress)
+
+    def _hush_when_quiet(self) -> None:
+        if self._hush is not None:
+            self._hush.cancel()
+        if self._said.state is SessionState.RUNNING and self._talkative:
+            self._hush = asyncio.get_running_loop().call_later(_QUIET, self._hush_now)
+
+    def _hush_now(self) -> None:
+        self._talkative = False
+        self._signal(signal.SIGUSR1)
 
     def _signal(self, number: signal.Signals) -> None:
         # Until it is reaped its number is nobody else's; a pppd that is setuid root may not be signalled by others.

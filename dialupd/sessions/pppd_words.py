@@ -20,7 +20,6 @@ _STATES: Final = (
     (re.compile(r"Connect: \S+ <--> "), SessionState.ESTABLISH),
     (re.compile(r"(?:sent|rcvd) \[(?:PAP|CHAP|EAP) "), SessionState.AUTHENTICATE),
     (re.compile(r"(?:sent|rcvd) \[(?:IPCP|IPV6CP|CCP) ConfReq "), SessionState.NETWORK),
-    (re.compile(r"(?:local|remote) +IP address [0-9A-Fa-f.:]+$"), SessionState.RUNNING),
     (re.compile(r"LCP terminated by peer|Terminating on signal |Connection terminated\.|Modem hangup"),
      SessionState.TERMINATE),
     (re.compile(r"Terminating connection due to lack of activity|Connect time expired|No response to \d+ echo-req"),
@@ -78,8 +77,10 @@ class Said:
 def hear(said: Said, line: str) -> Said:
     """What is known after one more line; a state never goes back, whatever a renegotiation prints.
 
-    IPv6 may come up before IPv4: the link runs when nothing is asked for any more, so that its addresses are there.
+    The link runs when its addresses are known: with the line behind the local address, which tells the remote one if
+    there is one, or with IPv6, which may come up first, when no IPv4 is asked for any more.
     """
+    addressed = bool(said.local)
     if line.startswith(("sent [", "rcvd [")):
         said = replace(
             said,
@@ -106,7 +107,8 @@ def hear(said: Said, line: str) -> Said:
         said = replace(said, trouble=f'it said "{match[1].strip()}"')
     elif _TROUBLE.match(line):
         said = replace(said, trouble=_PROGRAM.sub("", line))
-    if said.ipv6_up and not said.asks_ipv4 and _ORDER.index(said.state) < _ORDER.index(SessionState.RUNNING):
+    up = addressed or (said.ipv6_up and not said.asks_ipv4)
+    if up and _ORDER.index(said.state) < _ORDER.index(SessionState.RUNNING):
         return replace(said, state=SessionState.RUNNING)
     for pattern, state in _STATES:
         if pattern.match(line) and _ORDER.index(state) > _ORDER.index(said.state):

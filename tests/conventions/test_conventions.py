@@ -21,7 +21,7 @@ PURE = ("at", "states", "policy", "match", "config", "model")
 LAYERS = (
     PURE,
     ("io",),
-    ("runtime", "modem", "sessions", "calls", "registry"),
+    ("runtime", "modem", "sessions", "calls", "registry", "control"),
     ("bus", "cli", "ctl", "daemon", "demo", "lean", "__main__"),
 )
 # The simulator shares the language of modems with the product, and nothing of what the product does with it.

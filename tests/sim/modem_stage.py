@@ -3,7 +3,7 @@
     def test_it(stage: Stage) -> None:
         async def body() -> None:
             caller, answerer = await stage.modems("100", "200")
-            call = await stage.registry.dial(caller, "200", DialOptions())
+            call = await stage.desk.dial(caller, "200", DialOptions())
             await stage.ended(call)
 
         stage.run(body)
@@ -26,6 +26,7 @@ import pytest
 
 from dialupd.config.load import load
 from dialupd.config.values import Config, Flow, Policy
+from dialupd.control import Desk
 from dialupd.daemon import Historian
 from dialupd.exchange.exchange import Exchange
 from dialupd.exchange.modem import SimModem
@@ -150,6 +151,7 @@ class Stage:
         self.directory = directory
         self.text = ""
         self.registry: TestRegistry
+        self.desk: Desk
         self.exchange: Exchange
         self.told: Told
         self.loan = -1
@@ -166,6 +168,7 @@ class Stage:
             self.registry = registry = TestRegistry(
                 "test.toml", self._config, RuntimePaths(str(self.directory)), _no_udev
             )
+            self.desk = Desk(registry)
             registry.locks = str(self.directory)
             self.told = Told()
             store = Store(str(self.directory))
@@ -225,7 +228,7 @@ class Stage:
 
     async def settle(self, modem: str) -> None:
         """Until the registry has heard all that the ready modem has said."""
-        await self.registry.command(modem, "AT", 2.0)
+        await self.desk.command(modem, "AT", 2.0)
 
     def sim(self, number: str) -> SimModem:
         return self.exchange.modems[number]
@@ -244,7 +247,7 @@ class Stage:
     # -- calls
 
     def call(self, number: int) -> CallView:
-        return next(view for view in self.registry.calls() if view.call == number)
+        return next(view for view in self.desk.calls() if view.call == number)
 
     async def ended(self, number: int) -> CallView:
         await self.told.until(lambda: self.call(number).state is CallState.ENDED, f"end of call {number}")
@@ -256,7 +259,7 @@ class Stage:
         def over() -> list[CallView]:
             return [
                 view
-                for view in self.registry.calls()
+                for view in self.desk.calls()
                 if view.state is CallState.ENDED and (not modem or view.modem == modem)
             ]
 
@@ -265,23 +268,23 @@ class Stage:
 
     async def connect(self, modem: str, number: str, **options: Any) -> int:
         """Dial and wait until the call is connected."""
-        call = await self.registry.dial(modem, number, DialOptions(**options))
+        call = await self.desk.dial(modem, number, DialOptions(**options))
         await self.told.until(lambda: self.call(call).state in (CallState.CONNECTED, CallState.ENDED), "CONNECT")
         assert self.call(call).state is CallState.CONNECTED, self.call(call).end_reason
         return call
 
     async def dialled(self, modem: str, number: str, **options: Any) -> CallView:
         """Dial, and wait until the call has ended and the modem rests; the call."""
-        call = await self.registry.dial(modem, number, DialOptions(**options))
+        call = await self.desk.dial(modem, number, DialOptions(**options))
         view = await self.ended(call)
         await self.state(modem, ModemState.READY, ModemState.BLOCKED, ModemState.FAILED)
         return view
 
     async def rows(self) -> list[CallView]:
-        return list(await self.registry.history(HistoryFilter()))
+        return list(await self.desk.history(HistoryFilter()))
 
     def incoming(self) -> CallView:
-        return next(view for view in reversed(list(self.registry.calls())) if view.direction == "incoming")
+        return next(view for view in reversed(list(self.desk.calls())) if view.direction == "incoming")
 
 
 class Scripted:

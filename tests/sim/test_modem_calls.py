@@ -26,16 +26,16 @@ def test_a_whole_call(stage: Stage) -> None:
         call = await stage.connect(caller, "2-00", session="client")
         await stage.state(answerer, ModemState.CONNECTED)
         back = stage.incoming().call
-        ours = Stream(await stage.registry.open_call(call))
-        theirs = Stream(await stage.registry.open_call(back))
+        ours = Stream(await stage.desk.open_call(call))
+        theirs = Stream(await stage.desk.open_call(back))
         ours.send(b"hello")
         await theirs.until(b"hello")
         theirs.send(bytes(range(256)))
         await ours.until(bytes(range(256)))
         with pytest.raises(DialupError) as taken:
-            await stage.registry.open_call(call)
+            await stage.desk.open_call(call)
         assert taken.value.kind is ErrorKind.IN_PROGRESS
-        await stage.registry.hang_up_call(back)
+        await stage.desk.hang_up_call(back)
         await ours.end()
         await theirs.end()
         assert (await stage.ended(call)).end_reason is EndReason.REMOTE_HANGUP
@@ -58,7 +58,7 @@ def test_a_whole_call(stage: Stage) -> None:
         assert outgoing.modulation
         assert outgoing.rx_bytes >= 256
         with pytest.raises(DialupError, match="has ended"):
-            await stage.registry.hang_up_call(call)
+            await stage.desk.hang_up_call(call)
 
     stage.run(body, TWO)
 
@@ -68,14 +68,14 @@ def test_an_ended_call_is_forgotten_after_a_while(stage: Stage, monkeypatch: pyt
 
     async def body() -> None:
         (modem,) = await stage.modems("100")
-        call = await stage.registry.dial(modem, "77", DialOptions())
+        call = await stage.desk.dial(modem, "77", DialOptions())
         await stage.told.until(lambda: stage.told.all("call removed"))
         (view,) = stage.told.all("call removed")
         assert (view.call, view.state) == (call, CallState.ENDED)
         assert view.end_time > 0
-        assert stage.registry.calls() == []
+        assert stage.desk.calls() == []
         with pytest.raises(DialupError) as gone:
-            await stage.registry.hang_up_call(call)
+            await stage.desk.hang_up_call(call)
         assert gone.value.kind is ErrorKind.NOT_FOUND
         assert [row.call for row in await stage.rows()] == [call]
 
@@ -136,7 +136,7 @@ def test_the_rings_of_a_rejected_call_are_no_new_call(stage: Stage) -> None:
         (call,) = await stage.calls(1)
         assert (call.end_reason, call.caller_id) == (EndReason.REJECTED, "5551212")
         await stage.settle(modem)
-        assert len(stage.registry.calls()) == 1
+        assert len(stage.desk.calls()) == 1
         assert stage.view(modem).state is ModemState.READY
 
     stage.run(body, answering('deny-callers = ["5551212"]', rings=1))
@@ -153,7 +153,7 @@ def test_who_hides_is_not_taken_for_the_caller_before(stage: Stage, monkeypatch:
         assert (call.end_reason, call.caller_id) == (EndReason.REJECTED, "5551212")
         await stage.settle(modem)
         monkeypatch.setattr("dialupd.modem.timing.RING_TIMEOUT", 0.001)
-        while len(stage.registry.calls()) == 1:
+        while len(stage.desk.calls()) == 1:
             dce.say("\r\nRING\r\n")
             await stage.state(modem, ModemState.READY)
             await stage.settle(modem)
@@ -180,21 +180,21 @@ def test_answered_by_hand(stage: Stage) -> None:
     async def body() -> None:
         caller, other = await stage.modems("100", "300")
         with pytest.raises(DialupError) as early:
-            await stage.registry.answer(other, DialOptions())
+            await stage.desk.answer(other, DialOptions())
         assert early.value.kind is ErrorKind.WRONG_STATE
-        out = await stage.registry.dial(caller, "300", DialOptions())
+        out = await stage.desk.dial(caller, "300", DialOptions())
         await stage.state(other, ModemState.RINGING)
         with pytest.raises(DialupError, match="no session"):
-            await stage.registry.answer(other, DialOptions(session="nobody"))
+            await stage.desk.answer(other, DialOptions(session="nobody"))
         with pytest.raises(DialupError, match="no policy"):
-            await stage.registry.answer(other, DialOptions(policy="nobody"))
+            await stage.desk.answer(other, DialOptions(policy="nobody"))
         assert stage.view(other).state is ModemState.RINGING, "a refused answer changes nothing"
-        call = await stage.registry.answer(other, DialOptions(session="line"))
+        call = await stage.desk.answer(other, DialOptions(session="line"))
         with pytest.raises(DialupError):
-            await stage.registry.answer(other, DialOptions())
+            await stage.desk.answer(other, DialOptions())
         await stage.state(other, ModemState.CONNECTED)
         assert stage.call(call).session == "line"
-        await stage.registry.hang_up(caller)
+        await stage.desk.hang_up(caller)
         assert (await stage.ended(call)).end_reason is EndReason.REMOTE_HANGUP
         assert (await stage.ended(out)).end_reason is EndReason.LOCAL_HANGUP
 
@@ -206,29 +206,15 @@ def test_rejected_by_hand(stage: Stage) -> None:
         (modem,) = await stage.modems("300")
         stage.exchange.ring("300", Caller("5551212"), rings=4)
         await stage.state(modem, ModemState.RINGING)
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
         (call,) = await stage.calls(1)
         assert call.end_reason is EndReason.REJECTED
         await stage.state(modem, ModemState.READY)
         with pytest.raises(DialupError) as nothing:
-            await stage.registry.hang_up(modem)
+            await stage.desk.hang_up(modem)
         assert nothing.value.kind is ErrorKind.WRONG_STATE
 
     stage.run(body, entry("300"))
-
-
-def test_a_ring_while_it_dials_is_a_collision(stage: Stage) -> None:
-    async def body() -> None:
-        (modem,) = await stage.modems("100")
-        stage.sim("100").set_faults(["no-carrier"])
-        stage.exchange.ring("100", Caller("5551212"), rings=3)
-        call = await stage.registry.dial(modem, "77", DialOptions())
-        view = await stage.ended(call)
-        # The ring may have come just before the dialling, which then is refused.
-        assert view.end_reason in (EndReason.COLLISION, EndReason.NO_CARRIER)
-        await stage.state(modem, ModemState.READY)
-
-    stage.run(body, entry("100"))
 
 
 @pytest.mark.parametrize(
@@ -285,17 +271,17 @@ def test_what_cannot_be_dialled(stage: Stage) -> None:
         (modem,) = await stage.modems("100")
         for number in ("", "5551212;H0", "5\rATH", "x", "9" * 81, "5\x00", "٣"):
             with pytest.raises(DialupError) as refused:
-                await stage.registry.dial(modem, number, DialOptions())
+                await stage.desk.dial(modem, number, DialOptions())
             assert refused.value.kind is ErrorKind.INVALID_ARGS
         for options in (DialOptions(timeout=1e9), DialOptions(modulation="V34;H"), DialOptions(modulation="NONE")):
             with pytest.raises(DialupError) as refused:
-                await stage.registry.dial(modem, "5", options)
+                await stage.desk.dial(modem, "5", options)
             assert refused.value.kind is ErrorKind.INVALID_ARGS
         for options in (DialOptions(session="no"), DialOptions(policy="no")):
             with pytest.raises(DialupError) as refused:
-                await stage.registry.dial(modem, "5", options)
+                await stage.desk.dial(modem, "5", options)
             assert refused.value.kind is ErrorKind.NOT_FOUND
-        assert stage.registry.calls() == []
+        assert stage.desk.calls() == []
         assert stage.view(modem).state is ModemState.READY
 
     stage.run(body, entry("100"))
@@ -305,16 +291,16 @@ def test_two_at_once_cannot_both_dial(stage: Stage) -> None:
     async def body() -> None:
         (modem,) = await stage.modems("100")
         stage.exchange.special("5", "no-answer")
-        await stage.registry.dial(modem, "5", DialOptions())
+        await stage.desk.dial(modem, "5", DialOptions())
         with pytest.raises(DialupError) as second:
-            await stage.registry.dial(modem, "5", DialOptions())
+            await stage.desk.dial(modem, "5", DialOptions())
         assert second.value.kind is ErrorKind.WRONG_STATE
-        await stage.registry.hang_up(modem)
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
+        await stage.desk.hang_up(modem)
         (call,) = await stage.calls(1)
         assert call.end_reason is EndReason.LOCAL_HANGUP
         await stage.state(modem, ModemState.READY)
-        assert len(stage.registry.calls()) == 1
+        assert len(stage.desk.calls()) == 1
 
     stage.run(body, entry("100"))
 
@@ -327,7 +313,7 @@ def test_modulation_and_reverse(stage: Stage, caplog: pytest.LogCaptureFixture) 
         call = await stage.connect(caller, "200", modulation="V22B", reverse=True)
         assert stage.call(call).modulation == "V.22bis"
         assert stage.call(call).line_rate == 2400
-        await stage.registry.hang_up(caller)
+        await stage.desk.hang_up(caller)
         await stage.ended(call)
         said = [record.getMessage() for record in caplog.records]
         assert any(text.endswith("> ATDT200R") for text in said)

@@ -105,7 +105,7 @@ def test_a_phone_without_a_modulator_hangs_up_its_voice_call_at_once(stage: Stag
     async def body() -> None:
         (modem,) = await stage.modems("100", kind="nokia", faults=["voice-only-phone"])
         stage.exchange.special("5", "voice")
-        call = await stage.registry.dial(modem, "5", DialOptions())
+        call = await stage.desk.dial(modem, "5", DialOptions())
         await stage.ended(call)
         assert stage.call(call).end_reason is EndReason.NO_MODULATOR
         view = await stage.state(modem, ModemState.READY)
@@ -125,7 +125,7 @@ def test_an_odd_modem_still_does_its_work(stage: Stage, fault: str, kind: str) -
         assert "data" in view.capabilities
         assert "caller-id" in view.capabilities
         call = await stage.connect(modem, "200")
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
         assert (await stage.ended(call)).end_reason is EndReason.LOCAL_HANGUP
         assert (await stage.ended(stage.incoming().call)).end_reason is EndReason.REMOTE_HANGUP
         await stage.state(modem, ModemState.READY)
@@ -199,7 +199,7 @@ def test_a_modem_that_stays_online_is_a_failed_one(stage: Stage) -> None:
         modem, _ = await stage.modems("100", "200")
         call = await stage.connect(modem, "200")
         stage.sim("100").set_faults(["stuck-online"])
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
         assert (await stage.ended(call)).end_reason is EndReason.LOCAL_HANGUP
         view = await stage.state(modem, ModemState.FAILED)
         assert "data mode" in view.state_reason

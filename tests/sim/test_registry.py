@@ -20,7 +20,7 @@ BOTH = ANSWER + entry("100") + entry("200", "in") + entry("300")
 
 async def into(stage: Stage, state: ModemState) -> str:
     """A modem that has come to the state in the way that it does in life; its number is 300."""
-    registry = stage.registry
+    desk = stage.desk
     if state is S.PROBING:
         modem = await stage.modem("300", faults=["silent"])
         await stage.state(modem, S.PROBING)
@@ -35,25 +35,25 @@ async def into(stage: Stage, state: ModemState) -> str:
             stage.exchange.ring("300", Caller("5551212"), rings=50)
         case S.DIALING:
             stage.exchange.special("5", "no-answer")
-            await registry.dial(modem, "5", DialOptions())
+            await desk.dial(modem, "5", DialOptions())
         case S.ANSWERING:
             stage.exchange.ring("300", Caller("5551212"), rings=50)
             await stage.state(modem, S.RINGING)
-            await registry.answer(modem, DialOptions())
+            await desk.answer(modem, DialOptions())
         case S.CONNECTED:
             stage.exchange.special("5", "echo")
             await stage.connect(modem, "5")
         case S.HANGING_UP:
             stage.exchange.special("5", "echo")
             await stage.connect(modem, "5")
-            await registry.hang_up(modem)
+            await desk.hang_up(modem)
         case S.RESETTING:
             stage.sim("300").set_faults(["silent"])
-            await registry.reset(modem)
+            await desk.reset(modem)
         case S.DISABLED:
-            await registry.disable(modem)
+            await desk.disable(modem)
         case S.INHIBITED:
-            stage.loan = await registry.inhibit(modem, "minicom", "a look")
+            stage.loan = await desk.inhibit(modem, "minicom", "a look")
         case _:
             pass
     await stage.state(modem, state)
@@ -81,7 +81,7 @@ def test_unplugged_in_every_state(stage: Stage, state: ModemState) -> None:
         for call in await stage.calls(1 if state in IN_CALL else 0):
             assert call.end_reason is EndReason.MODEM_LOST
         with pytest.raises(DialupError) as nobody:
-            await stage.registry.hang_up(modem)
+            await stage.desk.hang_up(modem)
         assert nobody.value.kind is ErrorKind.NOT_FOUND
         returned(stage)
         stage.sim("300").set_faults([])
@@ -126,7 +126,7 @@ def test_gone_and_back_in_the_same_moment(stage: Stage) -> None:
 def test_hung_up_in_every_state(stage: Stage, state: ModemState) -> None:
     async def body() -> None:
         modem = await into(stage, state)
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
         (call,) = await stage.calls(1)
         assert call.end_reason is (EndReason.REJECTED if state is S.RINGING else EndReason.LOCAL_HANGUP)
         await stage.state(modem, S.READY)
@@ -141,22 +141,22 @@ def test_hung_up_in_every_state(stage: Stage, state: ModemState) -> None:
 def test_disabled_in_every_state(stage: Stage, state: ModemState) -> None:
     async def body() -> None:
         modem = await into(stage, state)
-        await stage.registry.disable(modem)
+        await stage.desk.disable(modem)
         await stage.state(modem, S.DISABLED)
         for call in await stage.calls(1 if state in IN_CALL else 0):
             assert call.end_reason in (EndReason.LOCAL_HANGUP, EndReason.REJECTED)
-        for asked in (stage.registry.dial(modem, "5", DialOptions()), stage.registry.reset(modem)):
+        for asked in (stage.desk.dial(modem, "5", DialOptions()), stage.desk.reset(modem)):
             with pytest.raises(DialupError) as refused:
                 await asked
             assert refused.value.kind is ErrorKind.WRONG_STATE
         stage.sim("300").set_faults([])
-        await stage.registry.disable(modem)
-        await stage.registry.enable(modem)
+        await stage.desk.disable(modem)
+        await stage.desk.enable(modem)
         if state is S.INHIBITED:
             assert stage.view(modem).state is S.INHIBITED, "somebody else has the port"
             returned(stage)
         await stage.state(modem, S.READY)
-        await stage.registry.enable(modem)
+        await stage.desk.enable(modem)
         assert stage.view(modem).state is S.READY
 
     stage.run(body, BOTH)
@@ -168,11 +168,11 @@ def test_reset_in_every_state(stage: Stage, state: ModemState) -> None:
         modem = await into(stage, state)
         if state in IN_CALL | {S.DISABLED, S.INHIBITED, S.RESETTING}:
             with pytest.raises(DialupError) as refused:
-                await stage.registry.reset(modem)
+                await stage.desk.reset(modem)
             assert refused.value.kind is ErrorKind.WRONG_STATE
             assert state.value in str(refused.value)
         else:
-            await stage.registry.reset(modem)
+            await stage.desk.reset(modem)
             stage.sim("300").set_faults([])
             await stage.state(modem, S.READY)
         returned(stage)
@@ -186,11 +186,11 @@ def test_lent_in_every_state(stage: Stage, state: ModemState) -> None:
         modem = await into(stage, state)
         if state in IN_CALL | {S.INHIBITED}:
             with pytest.raises(DialupError) as refused:
-                await stage.registry.inhibit(modem, "minicom", "")
+                await stage.desk.inhibit(modem, "minicom", "")
             assert refused.value.kind is ErrorKind.WRONG_STATE
             returned(stage)
             return
-        lent = await stage.registry.inhibit(modem, "minicom", "a look")
+        lent = await stage.desk.inhibit(modem, "minicom", "a look")
         view = await stage.state(modem, S.INHIBITED)
         assert "minicom" in view.state_reason
         port = os.open(view.device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)  # nobody keeps it
@@ -221,7 +221,7 @@ def test_the_daemon_ends_in_every_state(stage: Stage, state: ModemState) -> None
         for call in await stage.calls(1 if state in IN_CALL else 0):
             assert call.end_reason is (EndReason.LOCAL_HANGUP if state is S.HANGING_UP else EndReason.SHUTDOWN)
         assert stage.sim("300").peer == "", "nobody pays for a line that nobody holds"
-        assert {row.end_reason for row in await stage.rows()} == {view.end_reason for view in stage.registry.calls()}
+        assert {row.end_reason for row in await stage.rows()} == {view.end_reason for view in stage.desk.calls()}
         returned(stage)
 
     stage.run(body, BOTH)
@@ -231,11 +231,11 @@ def test_the_daemon_ends_in_a_call_between_its_own_modems(stage: Stage) -> None:
     async def body() -> None:
         caller, _ = await stage.modems("100", "200")
         call = await stage.connect(caller, "200")
-        await stage.told.until(lambda: len(stage.registry.calls()) == 2 and stage.incoming().connect_time)
-        stream = Stream(await stage.registry.open_call(call))
+        await stage.told.until(lambda: len(stage.desk.calls()) == 2 and stage.incoming().connect_time)
+        stream = Stream(await stage.desk.open_call(call))
         await stage.registry.close()
         await stream.end()
-        ends = {view.end_reason for view in stage.registry.calls()}
+        ends = {view.end_reason for view in stage.desk.calls()}
         assert ends <= {EndReason.SHUTDOWN, EndReason.REMOTE_HANGUP}
         assert EndReason.SHUTDOWN in ends
         assert all(row.end_time for row in await stage.rows())
@@ -249,7 +249,7 @@ def test_the_daemon_ends_in_a_call_between_its_own_modems(stage: Stage) -> None:
 def test_a_person_s_commands(stage: Stage) -> None:
     async def body() -> None:
         (modem,) = await stage.modems("300")
-        command = stage.registry.command
+        command = stage.desk.command
         result, lines = await command(modem, "ATI3", 2.0)
         assert result == "OK"
         assert lines
@@ -273,11 +273,11 @@ def test_no_command_makes_us_deaf(stage: Stage, text: str) -> None:
     async def body() -> None:
         (modem,) = await stage.modems("300")
         try:
-            assert (await stage.registry.command(modem, text, 0.2))[0] == "OK"
+            assert (await stage.desk.command(modem, text, 0.2))[0] == "OK"
         except DialupError as error:
             assert "Q1" in text
             assert error.kind is ErrorKind.TIMEOUT
-        assert (await stage.registry.command(modem, "AT", 1.0)) == ("OK", [])
+        assert (await stage.desk.command(modem, "AT", 1.0)) == ("OK", [])
         assert stage.sim("300").settings.register(0) == 0, "the modem does not answer by itself"
         stage.exchange.special("5", "busy")
         assert (await stage.dialled(modem, "5")).end_reason is EndReason.BUSY
@@ -292,14 +292,14 @@ def test_a_call_that_begins_during_a_command_waits_for_its_end(stage: Stage, cap
     async def body() -> None:
         (modem,) = await stage.modems("300", faults=["slow=0.01"])
         stage.exchange.special("5", "echo")
-        asking = asyncio.create_task(stage.registry.command(modem, "ATI3", 2.0))
+        asking = asyncio.create_task(stage.desk.command(modem, "ATI3", 2.0))
         await stage.told.until(lambda: any(text.endswith("> ATI3") for text in caplog.messages) or _kick(stage))
-        call = await stage.registry.dial(modem, "5", DialOptions())
+        call = await stage.desk.dial(modem, "5", DialOptions())
         assert (await asking)[0] == "OK"
         await stage.state(modem, S.CONNECTED)
         said = [text.partition(" > ")[2] for text in caplog.messages if " > " in text]
         assert said[-1] == "ATDT5"
-        await stage.registry.hang_up(modem)
+        await stage.desk.hang_up(modem)
         assert (await stage.ended(call)).end_reason is EndReason.LOCAL_HANGUP
         await stage.state(modem, S.READY)
 
@@ -318,23 +318,24 @@ def test_a_command_in_flight_ends_with_its_port(stage: Stage, caplog: pytest.Log
     async def body() -> None:
         (modem,) = await stage.modems("300")
         stage.sim("300").set_faults(["silent"])
-        asking = asyncio.create_task(stage.registry.command(modem, "ATI3", 60.0))
+        asking = asyncio.create_task(stage.desk.command(modem, "ATI3", 60.0))
         await stage.told.until(lambda: any(text.endswith("> ATI3") for text in caplog.messages) or _kick(stage))
         match what:
             case "disable":
-                await stage.registry.disable(modem)
+                await stage.desk.disable(modem)
             case "reset":
-                await stage.registry.reset(modem)
+                await stage.desk.reset(modem)
             case "inhibit":
-                os.close(await stage.registry.inhibit(modem, "a test", ""))
+                os.close(await stage.desk.inhibit(modem, "a test", ""))
             case "gone":
                 stage.exchange.unplug("300")
                 stage.registry.device_gone("/sys/test/300")
             case _:
                 await stage.registry.close()
-        async with asyncio.timeout(PATIENCE):
-            with pytest.raises(DialupError) as lost:
-                await asking
+        await asyncio.wait({asking}, timeout=PATIENCE)
+        assert asking.done(), "it waits for a port that nobody has"
+        with pytest.raises(DialupError) as lost:
+            await asking
         assert lost.value.kind is ErrorKind.FAILED
 
     stage.run(body, BOTH)
@@ -347,7 +348,7 @@ def test_a_modem_that_a_command_has_made_deaf_is_reset(stage: Stage, monkeypatch
         (modem,) = await stage.modems("300")
         stage.sim("300").set_faults(["silent"])
         with pytest.raises(DialupError):
-            await stage.registry.command(modem, "AT", 0.05)
+            await stage.desk.command(modem, "AT", 0.05)
         await stage.state(modem, S.RESETTING, S.FAILED)
         stage.sim("300").set_faults([])
         await stage.state(modem, S.READY)
@@ -390,19 +391,19 @@ def test_it_dials_by_itself_with_the_numbers_in_turn(stage: Stage) -> None:
         assert pauses[2] >= 0.16e6
         await stage.told.until(lambda: stage.view(modem).state is S.READY and stage.view(modem).next_attempt)
         assert stage.view(modem).attempts >= 4
-        await stage.registry.suspend("up")
-        assert ("up", "originate", "suspended") in stage.registry.policies()
+        await stage.desk.suspend("up")
+        assert ("up", "originate", "suspended") in stage.desk.policies()
         await stage.told.until(lambda: stage.view(modem).next_attempt == 0)
         with pytest.raises(DialupError) as refused:
-            await stage.registry.originate("up", DialOptions())
+            await stage.desk.originate("up", DialOptions())
         assert refused.value.kind is ErrorKind.BLOCKED
-        count = len(stage.registry.calls())
+        count = len(stage.desk.calls())
         await stage.settle(modem)
-        assert len(stage.registry.calls()) == count
-        await stage.registry.resume("up")
+        assert len(stage.desk.calls()) == count
+        await stage.desk.resume("up")
         await stage.calls(count + 1)
         with pytest.raises(DialupError) as unknown:
-            await stage.registry.suspend("nobody")
+            await stage.desk.suspend("nobody")
         assert unknown.value.kind is ErrorKind.NOT_FOUND
 
     stage.run(body, uplink())
@@ -414,11 +415,11 @@ def test_a_limit_blocks_until_somebody_resumes(stage: Stage, limits: dict[str, i
         modem = await stage.modem("100")
         view = await stage.state(modem, S.BLOCKED)
         assert said in view.state_reason
-        assert len(stage.registry.calls()) == 2
-        (status,) = [status for name, _, status in stage.registry.policies() if name == "up"]
+        assert len(stage.desk.calls()) == 2
+        (status,) = [status for name, _, status in stage.desk.policies() if name == "up"]
         assert status.startswith("blocked")
         with pytest.raises(DialupError) as refused:
-            await stage.registry.originate("up", DialOptions())
+            await stage.desk.originate("up", DialOptions())
         assert refused.value.kind is ErrorKind.BLOCKED
         # By hand any number may be dialled, and a call may come in.
         stage.exchange.special("5", "busy")
@@ -427,7 +428,7 @@ def test_a_limit_blocks_until_somebody_resumes(stage: Stage, limits: dict[str, i
         stage.exchange.ring("100", Caller("5551212"), rings=2)
         await stage.state(modem, S.RINGING)
         await stage.state(modem, S.BLOCKED)
-        await stage.registry.resume("up")
+        await stage.desk.resume("up")
         await stage.calls(5, modem)
 
     stage.run(body, uplink(**limits))
@@ -440,7 +441,7 @@ def test_the_history_counts_for_the_day_s_limit(stage: Stage) -> None:
     async def again() -> None:
         modem = await stage.modem("100")
         await stage.state(modem, S.BLOCKED)
-        assert stage.registry.calls() == []
+        assert stage.desk.calls() == []
         assert len(await stage.rows()) == 2
 
     stage.run(first, uplink(per_day=2))
@@ -451,12 +452,12 @@ def test_originate_takes_the_modem_of_the_policy(stage: Stage) -> None:
     async def body() -> None:
         modem, _ = await stage.modems("100", "200")
         stage.exchange.special("71", "echo")
-        call = await stage.registry.originate("up", DialOptions(session="client"))
+        call = await stage.desk.originate("up", DialOptions(session="client"))
         view = stage.call(call)
         assert (view.modem, view.number, view.policy, view.session) == (modem, "71", "up", "client")
         await stage.state(modem, S.CONNECTED)
         with pytest.raises(DialupError) as busy:
-            await stage.registry.originate("up", DialOptions())
+            await stage.desk.originate("up", DialOptions())
         assert busy.value.kind is ErrorKind.WRONG_STATE
 
     stage.run(body, uplink().replace('mode = "originate"', 'mode = "originate"\nwhen = "manual"'))
@@ -466,13 +467,13 @@ def test_the_policy_of_a_modem_can_be_changed(stage: Stage) -> None:
     async def body() -> None:
         caller, other = await stage.modems("100", "300")
         with pytest.raises(DialupError):
-            await stage.registry.set_policy(other, "nobody")
-        await stage.registry.set_policy(other, "in")
+            await stage.desk.set_policy(other, "nobody")
+        await stage.desk.set_policy(other, "in")
         assert stage.view(other).policy == "in"
         await stage.connect(caller, "300")
-        await stage.registry.hang_up(caller)
+        await stage.desk.hang_up(caller)
         await stage.state(other, S.READY)
-        await stage.registry.set_policy(other, "")
+        await stage.desk.set_policy(other, "")
         assert stage.view(other).policy == ""
 
     stage.run(body, BOTH)
@@ -483,7 +484,7 @@ def test_the_policy_of_a_modem_can_be_changed(stage: Stage) -> None:
 
 async def reload(stage: Stage, text: str) -> None:
     stage.text = text
-    await stage.registry.reload()
+    await stage.desk.reload()
 
 
 def test_a_reload_initialises_a_ready_modem_anew(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -516,11 +517,11 @@ def test_a_reload_leaves_a_call_alone(stage: Stage) -> None:
         await stage.state(answerer, S.CONNECTED)
         await reload(stage, ANSWER + entry("200", "", 'init = ["ATS10=33"]'))
         assert stage.view(caller).state is S.CONNECTED
-        stream = Stream(await stage.registry.open_call(call))
-        theirs = Stream(await stage.registry.open_call(stage.incoming().call))
+        stream = Stream(await stage.desk.open_call(call))
+        theirs = Stream(await stage.desk.open_call(stage.incoming().call))
         stream.send(b"still there")
         await theirs.until(b"still there")
-        await stage.registry.hang_up(caller)
+        await stage.desk.hang_up(caller)
         assert (await stage.ended(call)).end_reason is EndReason.LOCAL_HANGUP
         await stage.gone(caller)
         await stage.told.until(lambda: "resetting" in stage.told.states[answerer])
@@ -538,7 +539,7 @@ def test_a_reload_with_an_error_keeps_the_old_one(stage: Stage) -> None:
             await reload(stage, "[policy.x]\nmode = 'dance'\n")
         assert "dance" in stage.registry.config_error
         assert stage.view(modem).state is S.READY
-        assert [name for name, _, _ in stage.registry.policies()] == ["in"]
+        assert [name for name, _, _ in stage.desk.policies()] == ["in"]
         await reload(stage, BOTH)
         assert stage.registry.config_error == ""
 
@@ -563,7 +564,7 @@ def test_a_port_named_by_a_link_without_udev(stage: Stage) -> None:
         path = await stage.exchange.on_pty("400")
         link = stage.directory / "modem"
         link.symlink_to(path)
-        await stage.registry.rescan()
+        await stage.desk.rescan()
         await stage.told.until(stage.registry.modems)
         (view,) = stage.registry.modems()
         await stage.state(view.id, S.READY)
@@ -626,7 +627,7 @@ def test_a_defect_in_one_modem_harms_no_other(stage: Stage, monkeypatch: pytest.
 
         with monkeypatch.context() as patch:
             patch.setattr(Call, "connected", broken)
-            call = await stage.registry.dial(one, "5", DialOptions())
+            call = await stage.desk.dial(one, "5", DialOptions())
             assert (await stage.ended(call)).end_reason is EndReason.MODEM_LOST
             await stage.gone(one)
         await stage.told.until(lambda: len(stage.registry.modems()) == 2, "it is taken up again")
@@ -636,21 +637,21 @@ def test_a_defect_in_one_modem_harms_no_other(stage: Stage, monkeypatch: pytest.
     stage.run(body, BOTH)
 
 
-def test_twenty_calls_leave_nothing(stage: Stage) -> None:
+def test_ten_calls_leave_nothing(stage: Stage) -> None:
     async def body() -> None:
         caller, answerer = await stage.modems("100", "200")
         held = 0
-        for turn in range(20):
+        for turn in range(10):
             await stage.state(answerer, S.READY)
             call = await stage.connect(caller, "200")
             await stage.state(answerer, S.CONNECTED)
-            await stage.registry.hang_up(caller if turn % 2 else answerer)
+            await stage.desk.hang_up(caller if turn % 2 else answerer)
             await stage.ended(call)
             await stage.state(caller, S.READY)
             await stage.state(answerer, S.READY)
             now = len(os.listdir("/proc/self/fd"))
             held = held or now
             assert now == held
-        assert len(await stage.rows()) == 40
+        assert len(await stage.rows()) == 20
 
     stage.run(body, BOTH)

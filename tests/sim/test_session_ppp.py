@@ -64,7 +64,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return made
 
 
-def test_a_call(lab: Lab) -> None:
+def test_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppp, "_QUIET", 0.05)
     config = PppSession("p", user="web", password_file=lab.secret("hunter2\n"), default_route=True, metric=5, dns=True)
     lab.program("ip", f'echo "ip $*" >>{lab.path}/tools')
     lab.program("resolvectl", f'echo "resolvectl $*" >>{lab.path}/tools; kill $(cat {lab.path}/sleeper)')
@@ -113,6 +114,30 @@ def test_a_call(lab: Lab) -> None:
     assert 'password "hunter2"' in (lab.path / "copy").read_text()
     assert (lab.path / "mode").read_text().startswith("-rw------- ")
     assert list(lab.run.iterdir()) == []
+
+
+def test_pppd_is_not_disturbed_while_it_talks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ppp, "_QUIET", 0.5)
+    lab.program(
+        "pppd",
+        f"""
+        trap 'say "rcvd [LCP EchoReq $talking]"; kill $!; exit 0' USR1
+        sleep 600 &
+        {LINK_UP}
+        for talking in 1 2 3 4 5 6 7 8; do say 'rcvd [LCP EchoRep id=0x1]'; sleep 0.1; done
+        talking=over
+        while :; do wait $!; done
+        """,
+    )
+    heard: list[str] = []
+    monkeypatch.setattr(ppp, "is_detail", heard.append)
+
+    async def test() -> None:
+        with line() as pty:
+            await lab.make(PppSession("p"), pty, Record()).run()
+
+    run(test)
+    assert "rcvd [LCP EchoReq over]" in heard
 
 
 def test_stop_lets_pppd_say_goodbye(lab: Lab) -> None:

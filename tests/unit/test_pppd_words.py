@@ -64,7 +64,8 @@ def test_a_whole_call() -> None:
 
 
 def test_no_authentication_and_no_debug() -> None:
-    end, steps = said(["Using interface ppp1", "Connect: ppp1 <--> /dev/pts/9", "local  IP address 10.0.0.1"])
+    addresses = ["local  IP address 10.0.0.1", "remote IP address 10.0.0.2"]
+    end, steps = said(["Using interface ppp1", "Connect: ppp1 <--> /dev/pts/9", *addresses])
     assert [step.session_state for step in steps if step.session_state] == [
         SessionState.ESTABLISH,
         SessionState.RUNNING,
@@ -81,7 +82,9 @@ REFUSED = "Protocol-Reject for 'Internet Protocol Control Protocol' (0x8021) rec
     ("lines", "state"),
     [
         ([*ASKED, *LINK_LOCAL], SessionState.NETWORK),
-        ([*ASKED, *LINK_LOCAL, "local  IP address 10.0.0.1"], SessionState.RUNNING),
+        ([*ASKED, *LINK_LOCAL, "local  IP address 10.0.0.1"], SessionState.NETWORK),
+        ([*ASKED, *LINK_LOCAL, "local  IP address 10.0.0.1", "remote IP address 10.0.0.2"], SessionState.RUNNING),
+        ([*ASKED, "local  IP address 10.0.0.1", "Script /etc/ppp/ip-up started (pid 9)"], SessionState.RUNNING),
         ([*ASKED, *LINK_LOCAL, REFUSED], SessionState.RUNNING),
         ([*ASKED, *LINK_LOCAL, "IPCP: timeout sending Config-Requests"], SessionState.RUNNING),
         ([*ASKED, REFUSED, *LINK_LOCAL], SessionState.RUNNING),
