@@ -41,12 +41,13 @@ def main() -> int:
     args = _parser().parse_args()
     cases = dict(CASES)
     if args.guest or "guest" in args.only:
-        from tests.bench import guest  # the virtual machine's image is built by its import's use only
+        from tests.bench import guest  # who wants no guest needs none of its tools
 
         cases["guest"] = guest.guest
     wanted = {name: case for name, case in cases.items() if name in (args.only or cases)}
+    before = os.getloadavg()[0]
     rows = asyncio.run(_run(wanted, Stage(args.quick)))
-    print("\n".join((*_circumstances(), "", markdown(rows))))
+    print("\n".join((*_circumstances(before), "", markdown(rows))))
     return 0
 
 
@@ -72,15 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _circumstances() -> list[str]:
-    """Where and with what these figures were made."""
+def _circumstances(load_before: float) -> list[str]:
+    """Where and with what these figures were made; a load beyond our own tells of a noisy run."""
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("dbus-next", "pyudev", "pyserial"))
     names = ("wvdial", "mgetty", "modemmanager", "ppp", "dbus-daemon")
     peers = ", ".join(filter(None, map(_package, names)))
     return [
         f"- {datetime.date.today()}, {os.cpu_count()} × {cpu.partition(':')[2].strip() or platform.machine()}, "
-        f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f} at the end",
+        f"Linux {platform.release()}, load {load_before:.1f} at the start and {os.getloadavg()[0]:.1f} at the end",
         f"- dialupd {dialupd.__version__}, Python {platform.python_version()}, {packages}",
         f"- {peers}",
     ]

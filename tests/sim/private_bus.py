@@ -88,7 +88,7 @@ class PrivateBus:
 def private_bus(policy: str = OPEN_POLICY) -> Iterator[PrivateBus]:
     program = shutil.which("dbus-daemon")
     if program is None:
-        pytest.skip("dbus-daemon is not installed")
+        pytest.fail("dbus-daemon is not installed: apt-get install dbus-daemon")
     with tempfile.TemporaryDirectory(prefix="dialupd-bus-") as name:
         directory = Path(name)
         socket = directory / "bus"
