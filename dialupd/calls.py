@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from dialupd.config.values import Policy
 from dialupd.io.store import Store
 from dialupd.model import CallState, CallView, DialupError, ErrorKind, HistoryFilter
-from dialupd.modem import timing
+from dialupd.modem import requests, timing
 from dialupd.modem.call import Call
 from dialupd.runtime import Watcher
 
@@ -27,7 +28,7 @@ class CallBook:
         self._tell = tell
         self._calls: dict[int, Call] = {}
         self._last = 0
-        self._today: dict[tuple[str, str], int] = {}
+        self._today: dict[tuple[str, str, str], int] = {}
         self._recalled = datetime.date.min
 
     async def recall(self, store: Store) -> None:
@@ -42,15 +43,21 @@ class CallBook:
             log.warning("the calls of today are not known: %s", error)
             return
         for view in rows:
-            key = (view.modem, view.policy)
+            key = (view.modem, view.policy, view.number)
             self._today[key] = self._today.get(key, 0) + 1
 
-    def dialled_today(self, modem: str, policy: str) -> int:
-        """Calls that were dialled today before the start; later ones the modem's redialer has counted itself."""
-        return self._today.get((modem, policy), 0) if datetime.date.today() == self._recalled else 0
+    def dialled_today(self, modem: str, policy: Policy) -> int:
+        """Calls to the policy's numbers today before the start; later ones the modem's redialer has counted itself."""
+        if datetime.date.today() != self._recalled:
+            return 0
+        return sum(
+            count
+            for (identity, name, number), count in self._today.items()
+            if (identity, name) == (modem, policy.name) and requests.number_of(policy, number)
+        )
 
     def views(self) -> Sequence[CallView]:
-        return [call.view for call in self._calls.values()]
+        return [call.refreshed() for call in self._calls.values()]
 
     def begin(self, view: CallView) -> Call:
         """A call with the next number in place of the view's; published at once."""

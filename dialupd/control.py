@@ -42,6 +42,10 @@ class Desk:
     def calls(self) -> Sequence[CallView]:
         return self._registry.calls.views()
 
+    def counts(self, call: int) -> tuple[int, int]:
+        view = self._registry.calls.get(call).refreshed()
+        return view.rx_bytes, view.tx_bytes
+
     def policies(self) -> Sequence[tuple[str, str, str]]:
         configured = self._registry.config.policies.values()
         return [(policy.name, policy.mode.value, self._status(policy)) for policy in configured]

@@ -4,7 +4,8 @@ Pure: rings, callers, end reasons and days come as arguments, pauses go out as s
 the one that each step gives back.
 
 Redialling is bounded in every way that costs money or harms others: pauses double, calls are counted in a row and by
-the day, and what can never succeed stops at once.  A stop lasts until a person lifts it (`Redial.resumed`), the one by
+the day, and what can never succeed stops at once.  An end that was wanted is no failure: the first pause follows it, so
+that a short job does not dial without rest.  A stop lasts until a person lifts it (`Redial.resumed`), the one by
 the day's limit until midnight at the longest.
 """
 
@@ -142,8 +143,10 @@ RULES = {
     EndReason.SESSION_FAILED: _Rule(limit=_FEW, text="the session failed again and again; see the log"),
     EndReason.SHUTDOWN: _Rule(turn=False),
 }
-# after these an end was wanted, and dialling at once would undo it
-RESTING = frozenset({EndReason.IDLE, EndReason.SHUTDOWN})
+# after this dialling again would undo what was wanted
+RESTING = frozenset({EndReason.SHUTDOWN})
+# somebody or something here wanted the end: it is no failure, however short the call was
+WANTED = RESTING | {EndReason.LOCAL_HANGUP, EndReason.IDLE, EndReason.MAX_DURATION, EndReason.SESSION_ENDED}
 # these are failures however long the line was up: PPP may take its time to find out
 NEVER_GOOD = frozenset(
     {
@@ -201,10 +204,11 @@ class Redial:
     def after(self, reason: EndReason, connected: float, day: int) -> tuple[Redial, Next | Rest | Stop]:
         """The end of one dialled call that was connected for so many seconds: where the policy stands now."""
         state = replace(self, day=day, calls=self.calls + 1 if day == self.day else 1)
-        if reason in RESTING or (connected >= GOOD_CALL and reason not in NEVER_GOOD):
+        pause = 0.0
+        good = connected > 0 if reason in WANTED else connected >= GOOD_CALL and reason not in NEVER_GOOD
+        if good:
             state = replace(state, number=0, failures=0, reason=reason, repeats=0, owed=0.0)
-            pause = 0.0
-        else:
+        elif reason not in WANTED:  # dialling that was given up tells nothing of the number
             state, pause = state._failed(reason, RULES[reason])
         if stop := state.blocked(day):
             return state, stop

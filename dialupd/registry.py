@@ -112,6 +112,9 @@ class Registry:
                 await asyncio.gather(*(modem.settled() for modem in busy))
         except TimeoutError:
             log.warning("not every call could be hung up in %g s; their ports are closed", timing.SHUTDOWN)
+        for memory in self._memories.values():
+            if memory.loan is not None:
+                memory.loan.close()
         tasks = [self._remove(modem) for modem in list(self._modems.values())]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -165,8 +168,11 @@ class Registry:
         modem = self._modems.get(identity)
         if modem is None:
             state = ModemState.PROBING if device.node else ModemState.BINDING
-            if self._memories.get(identity, Memory()).disabled:
+            memory = self._memories.get(identity, Memory())
+            if memory.disabled:
                 state = ModemState.DISABLED
+            elif memory.loan is not None:
+                state = ModemState.INHIBITED
             self._add(device, entry, state, "found", identity)
         elif self._awaits_port(modem):
             self._describe(modem, device)
@@ -285,16 +291,18 @@ class Registry:
     # -- configuration
 
     def _apply(self, config: Config) -> None:
+        in_force = {modem.id: modem.policy for modem in self._modems.values()}
         old, self.config = self.config, config
-        if self._store is None or config == old:
+        for memory in self._memories.values():
+            memory.policy = None  # SetPolicy lasts until a reload
+        if self._store is None:
             return
         if config.daemon.state_directory != old.daemon.state_directory:
             log.warning("daemon.state-directory has changed: that takes effect at the next start")
         log.info("configuration: %d modems, %d policies", len(config.modems), len(config.policies))
         for modem in list(self._modems.values()):
             self._consider(modem.device)
-            policy = modem.policy
-            if policy is not None and old.policies.get(policy.name) != policy:
+            if in_force[modem.id] != modem.policy and not self._leaving(modem):
                 requests.refresh(modem)
         for device in list(self._devices.values()):
             if self._modem_on(device.sys_path) is None:
@@ -323,7 +331,13 @@ class Registry:
     def suspended(self, policy: str) -> bool:
         return self._closing or policy in self.suspended_policies
 
-    def calls_today(self, modem: str, policy: str) -> int:
+    def loan_ended(self, modem: str) -> None:
+        self._memories[modem].loan = None
+        there = self._modems.get(modem)
+        if there is not None and there.state is ModemState.INHIBITED and not self._leaving(there):
+            there.move(ModemEvent.RELEASE, "the port is back")
+
+    def calls_today(self, modem: str, policy: Policy) -> int:
         return self.calls.dialled_today(modem, policy)
 
     def new_call(self, view: CallView) -> Call:

@@ -95,6 +95,9 @@ class Control(Protocol):
     def calls(self) -> Sequence[CallView]:
         """All calls that are not yet forgotten, as they are now."""
 
+    def counts(self, call: int) -> tuple[int, int]:
+        """Bytes that a call's session has received and sent so far; no watcher is told of them while it runs."""
+
     def policies(self) -> Sequence[tuple[str, str, str]]:
         """Name, mode and status of each policy."""
 

@@ -29,14 +29,27 @@ def clean(number: str) -> str:
     return text
 
 
-_EXTENDED = re.compile(r"[+#*^$-][^;]*;?")
-_PREFIXED = re.compile(r"[&\\%][A-Z][0-9]*|S[0-9]+(?:=[0-9]*|\?)?")
+# Behind a sign other than + a modem reads either a name or, like `&D2`, one letter and a number, and goes on with the
+# next command at once: a letter that might begin one is never taken for part of a name without its `=`, `?` or end.
+_HARMLESS = re.compile(
+    r"""
+      \+[^;]*;?
+    | [\^$](?!.\d?DS[=?])[A-Z]\d?[A-Z]+[=?][^;]*;?            # ^SYSCFG=2,2,3FFFFFFF
+    | [#*%-](?!.DS[=?])[A-Z]{2,}(?:=(?:"[^"]*"|[\d.,()])*|\?)   # #CLS=8, and the next command may follow at once
+    | [#^][A-Z]{2,}(?=;|$)
+    | [$*%-][A-Z](?![DAOH])[A-Z]+(?=;|$)                        # $QCPWRDN, but not -C and DL
+    | \*ID[01](?=;|$)                                           # caller ID on or off
+    | [&\\%#*^$-][A-Z]\d*
+    | S\d+(?:=\d*|\?)?
+    """,
+    re.VERBOSE | re.ASCII,
+)
 
 
 def touches_line(command: str) -> bool:
     """Does a command line hold D, A, O or H, or repeat the last line, so that it would place, take or end a call?"""
-    body = command.strip().upper()
+    body = "".join(command.split()).upper()
     if body == "A/":
         return True
-    body = _PREFIXED.sub("", _EXTENDED.sub("", body.removeprefix("AT")))
-    return any(letter in body for letter in "DAOH")
+    left = _HARMLESS.sub("", body.removeprefix("AT"))
+    return any(letter in left for letter in "DAOH")

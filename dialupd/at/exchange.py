@@ -15,8 +15,6 @@ from dialupd.at.results import Final, Result, final, is_ring, is_unsolicited
 MAX_INFORMATION = 64
 """Lines of information text kept of one reply; `AT&V` of chatty modems has about 40."""
 
-_DIALLING = ("ATD", "ATA", "ATO")
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -98,8 +96,3 @@ class Exchange:
             return Consumed()
         self._command = None
         return Reply(command, result, tuple(self._information))
-
-
-def is_dialling(command: str) -> bool:
-    """Does the command place, answer or resume a call, so that its reply may be CONNECT?"""
-    return command.upper().startswith(_DIALLING)

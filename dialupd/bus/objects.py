@@ -8,6 +8,7 @@ the names of the XML.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from dialupd.bus.authority import Action, Caller
@@ -180,7 +181,8 @@ class CallObject:
         self._control = control
 
     def properties(self) -> dict[str, Variant]:
-        return self._table.properties(self.view)
+        rx, tx = self._control.counts(self.view.call)
+        return self._table.properties(replace(self.view, rx_bytes=rx, tx_bytes=tx))
 
     @needs(Action.HANG_UP)
     async def hang_up(self, _: Caller) -> list[Any]:

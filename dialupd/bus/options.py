@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from dialupd.bus.values import modem_id
 from dialupd.bus.wire import Variant
 from dialupd.model import DialOptions, DialupError, ErrorKind, HistoryFilter
 
@@ -76,5 +77,6 @@ def history_filter(given: Mapping[str, Variant]) -> HistoryFilter:
     values = _checked(given, _HISTORY)
     if values.get("direction", "") not in _DIRECTIONS:
         raise _wrong('option "direction" must be "incoming", "outgoing" or ""')
+    values["modem"] = modem_id(values.get("modem", ""))
     values["limit"] = min(values.get("limit") or MAX_ROWS, MAX_ROWS)
     return HistoryFilter(**values)

@@ -36,6 +36,11 @@ def modem_path(modem_id: str) -> str:
     return f"{ROOT}/modem/{safe.decode('ascii') or '_'}"
 
 
+def modem_id(text: str) -> str:
+    """A modem's Id, given that or its object path."""
+    return text.removeprefix(f"{ROOT}/modem/")
+
+
 def call_path(call: int) -> str:
     return f"{ROOT}/call/{call}" if call > 0 else NO_OBJECT
 

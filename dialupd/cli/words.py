@@ -50,7 +50,7 @@ END_REASONS: dict[EndReason, Said] = {
     EndReason.TIMEOUT: Said("no connection in the time allowed", "See --timeout, or timeout of the policy."),
     EndReason.MODEM_ERROR: Said("the modem refused the command", "The journal has its answer (journalctl -u dialupd)."),
     EndReason.MODEM_LOST: Said("the modem went away", "It was unplugged, or its port died."),
-    EndReason.REJECTED: Said("the caller was turned away by the policy"),
+    EndReason.REJECTED: Said("the call was turned away on this side"),
     EndReason.OUTSIDE_HOURS: Said("the call came outside the policy's hours"),
     EndReason.COLLISION: Said("a call came in at the moment of dialling", "Try again."),
     EndReason.AUTH_FAILED: Said(

@@ -208,7 +208,12 @@ METRIC = Setting(
     only=_CLIENT,
 )  # fmt: skip
 DNS = Setting("dns", kinds.BOOLEAN, _PPP.dns, "use the name servers that the far end gives", only=_CLIENT)
-IDLE = Setting("idle", duration(1, YEAR), _PPP.idle, "hang up after so long without traffic")
+IDLE = Setting(
+    "idle",
+    duration(1, YEAR),
+    _PPP.idle,
+    'hang up after so long without traffic; with when = "always" it is dialled again after retry.first',
+)
 LOGIN = Setting(
     "login", list_of(kinds.LOGIN_PAIR, 'pairs such as ["ogin:", "{user}"]'), _PPP.login,
     "what to wait for and what to send before PPP begins; `{user}` and `{password}` stand for those of the session",

@@ -1,6 +1,6 @@
 """Binding USB devices that no driver knows to the kernel's generic serial driver.
 
-Needs root: under systemd the unit dialupd-usbserial@ does it for the daemon.
+Needs root: run the daemon as root.
 
 - The module takes one vendor and product when it is loaded; once it is loaded, modprobe does nothing and says nothing,
   so further ones go by the driver's `new_id`, which lists what it was told and takes duplicates: read before writing.
@@ -96,7 +96,7 @@ class UsbSerial:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise BindError(
-                    f"{self._new_id}: permission denied; only root may bind: start dialupd-usbserial@{vendor}-{product}"
+                    f"{self._new_id}: permission denied; only root may bind {vendor}:{product}: run the daemon as root"
                 ) from None
             raise BindError(f"the generic serial driver does not take {vendor}:{product}: {error}") from error
         log.info("bound %s:%s to the loaded generic serial driver", vendor, product)

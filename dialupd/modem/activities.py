@@ -17,7 +17,7 @@ from typing import Never
 from dialupd.config.values import ModemEntry
 from dialupd.io.port import Port, PortError, PortFault
 from dialupd.io.usbserial import BindError
-from dialupd.model import EndReason, ModemState, Transport
+from dialupd.model import DialupError, EndReason, ModemState, Transport
 from dialupd.modem import calling, probe, timing
 from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.hangup import HangUpFailed, hang_up
@@ -174,7 +174,7 @@ async def idle(modem: Modem) -> Step:
         return Step(ModemEvent.UNBLOCK, "its policy does not dial") if blocked else await _for_ever()
     loop = asyncio.get_running_loop()
     redialer = modem.memory.redialer
-    match redialer.plan(policy, host.calls_today(modem.id, policy.name), loop.time(), host.today()):
+    match redialer.plan(policy, host.calls_today(modem.id, policy), loop.time(), host.today()):
         case Entry(due=due, number=number) if due is not None:
             if blocked:
                 return Step(ModemEvent.UNBLOCK, "calls again")
@@ -187,7 +187,10 @@ async def idle(modem: Modem) -> Step:
                 )
             )
             await asyncio.sleep(pause)
-            begin_call(modem, policy, policy.numbers[number % len(policy.numbers)])
+            try:
+                begin_call(modem, policy, policy.numbers[number % len(policy.numbers)])
+            except DialupError as error:
+                return Step(ModemEvent.BLOCK, str(error))
             return Step(ModemEvent.DIAL, f"the policy {policy.name} dials")
         case Stop(reason, for_today):
             if not blocked:

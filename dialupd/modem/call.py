@@ -48,6 +48,14 @@ class Call:
             await asyncio.wait({self._session})
         return self.session
 
+    def refreshed(self) -> CallView:
+        """The view with what the running session has counted so far; for whoever asks, never published."""
+        session = self.session
+        if session is None:
+            return self.view
+        rx, tx = session.counts()
+        return replace(self.view, rx_bytes=rx, tx_bytes=tx)
+
     def set(self, view: CallView) -> None:
         """Publish the view, unless nothing in it is new."""
         old, self.view = self.view, view

@@ -106,13 +106,13 @@ async def establish(channel: Channel, plan: Plan) -> Outcome:
 async def _attempt(channel: Channel, plan: Plan) -> Outcome:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + plan.timeout
-    dials = plan.command.upper().startswith("ATD")
+    dials = plan.command != ANSWER
     # Not so when answering: a caller may give up in that moment, and a second ATA holds the line for all of S7.
     again_stale, blind = dials, plan.blind
     while True:
         begun = loop.time()
         try:
-            reply = await channel.afresh(plan.command, deadline - begun)
+            reply = await channel.afresh(plan.command, deadline - begun, chunk=1)
         except NoReply:
             return Failed(EndReason.TIMEOUT, f"no answer from the modem in {plan.timeout:g} s", aborting=True)
         code = reply.result.code

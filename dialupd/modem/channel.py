@@ -12,13 +12,16 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
-from dialupd.at.exchange import Consumed, Exchange, Reply, Stray, Unsolicited, is_dialling
+from dialupd.at.exchange import Consumed, Exchange, Reply, Stray, Unsolicited
 from dialupd.at.lines import Lexer, Line, Prompt, Wait
 from dialupd.at.results import Final, Result
-from dialupd.io.port import READ_BYTES, Lost, Port
+from dialupd.io.port import READ_BYTES, Lost, Port, PortError
 from dialupd.modem import timing
 
 log = logging.getLogger("dialupd.at")
+
+TEXT_ESCAPE = b"\x1b"
+"""ESC ends the text that a modem waits for behind its prompt and drops it (3GPP TS 27.005 section 3.5.1)."""
 
 
 class NoReply(Exception):
@@ -95,17 +98,17 @@ class Channel:
         Raises NoReply after `timeout` seconds, PortLost, PortError, and ValueError for text that is no command line.
         """
         async with self.turn():
-            return await self._command(text, timeout, shown or text)
+            return await self._command(text, timeout, shown or text, READ_BYTES)
 
-    async def afresh(self, text: str, timeout: float) -> Reply:
-        """Like `command`, with all that has arrived before it forgotten."""
+    async def afresh(self, text: str, timeout: float, *, chunk: int = READ_BYTES) -> Reply:
+        """Like `command`, with all that has arrived before it forgotten; `chunk` 1 for one that may end in CONNECT."""
         async with self.turn():
             self.flush()
-            return await self._command(text, timeout, text)
+            return await self._command(text, timeout, text, chunk)
 
-    async def _command(self, text: str, timeout: float, shown: str) -> Reply:
+    async def _command(self, text: str, timeout: float, shown: str, chunk: int) -> Reply:
         data = self._exchange.command(text)
-        self.port.chunk = 1 if is_dialling(text) else READ_BYTES
+        self.port.chunk = chunk
         self._reply = self._loop.create_future()
         log.debug("%s > %s", self._name, shown)
         try:
@@ -158,10 +161,16 @@ class Channel:
 
     def _take(self, token: Line | Prompt) -> bool:
         """Act on a line; true when it is a CONNECT, after which nothing may be read as a line."""
+        in_flight = self._exchange.in_flight
         if isinstance(token, Prompt):
+            if in_flight is not None:  # there is never text to give, and what is sent next would be taken for it
+                try:
+                    self.send(TEXT_ESCAPE)
+                except PortError as error:
+                    if self._reply is not None and not self._reply.done():
+                        self._reply.set_exception(error)
             return False
         log.debug("%s < %s", self._name, token.text)
-        in_flight = self._exchange.in_flight
         match self._exchange.line(token.text):
             case Reply() as reply:
                 self.echoes_only = False

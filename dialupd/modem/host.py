@@ -11,6 +11,7 @@ from dialupd.config.values import Session as SessionConfig
 from dialupd.io.port import Port
 from dialupd.model import CallView, Device, ModemView
 from dialupd.modem.call import Call
+from dialupd.modem.loan import Loan
 from dialupd.modem.redialer import Redialer
 from dialupd.sessions.base import RuntimePaths
 
@@ -24,6 +25,8 @@ class Memory:
     """Given by SetPolicy; None: as configured."""
     refused_pin: str = ""
     """The PIN that the SIM refused, so that it is not tried until the SIM is locked."""
+    loan: Loan | None = None
+    """The port is lent out; a loan outlives re-plugging, which firmware tools bring about."""
     blind: bool = False
     """The line has a dial tone that the modem does not know: dial without waiting for it."""
     redialer: Redialer = field(default_factory=Redialer)
@@ -54,8 +57,8 @@ class Host(Protocol):
     def suspended(self, policy: str) -> bool:
         """A person has suspended the policy."""
 
-    def calls_today(self, modem: str, policy: str) -> int:
-        """Calls that the history has of today."""
+    def calls_today(self, modem: str, policy: Policy) -> int:
+        """Calls to the policy's numbers that the history had of today at the start."""
 
     def new_call(self, view: CallView) -> Call:
         """A call with the next number in place of the view's; published at once."""
@@ -65,6 +68,9 @@ class Host(Protocol):
 
     def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
         """Publish one ring."""
+
+    def loan_ended(self, modem: str) -> None:
+        """The borrower has given the port back."""
 
     async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
         """Open and lock; raises PortError."""

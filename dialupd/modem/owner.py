@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from dialupd.at.callerid import CallerId, collect
 from dialupd.at.results import Final, Result, is_ring
-from dialupd.config.values import ModemEntry, Policy
+from dialupd.config.values import Mode, ModemEntry, Policy
 from dialupd.io.port import Lost
 from dialupd.model import CallState, CallView, Device, Direction, EndReason, ModemState, ModemView
 from dialupd.modem import timing
@@ -24,7 +24,6 @@ from dialupd.modem.call import Call
 from dialupd.modem.calling import Plan
 from dialupd.modem.channel import Channel
 from dialupd.modem.host import Host, Memory
-from dialupd.modem.loan import Loan
 from dialupd.modem.probe import Findings
 from dialupd.sessions.base import SessionEnd
 from dialupd.states import IDLE, IN_CALL, ModemEvent, allows, modem_next
@@ -88,7 +87,6 @@ class Modem:
         self.unplugged = False
         self.caller = CallerId()
         self._caller_at = 0.0
-        self.loan: Loan | None = None
         self._activities = activities
         self._loop = asyncio.get_running_loop()
         self._deaf_until = 0.0
@@ -108,6 +106,12 @@ class Modem:
         """The policy in force."""
         name = self.entry.policy if self.memory.policy is None else self.memory.policy
         return self.host.policy(name)
+
+    def policy_for(self, direction: Direction) -> Policy | None:
+        """The policy in force, if it is one for such calls: nobody who dials in gets what is meant for dialling out."""
+        policy = self.policy
+        other = Mode.ANSWER if direction is Direction.OUTGOING else Mode.ORIGINATE
+        return policy if policy is not None and policy.mode is not other else None
 
     # -- the task
 
@@ -138,8 +142,6 @@ class Modem:
         known = self.state is ModemState.HANGING_UP and not self.unplugged
         self.end_call(self.ending.reason if known else EndReason.MODEM_LOST)
         self.close_port()
-        if self.loan is not None:
-            self.loan.close()
 
     async def settled(self) -> None:
         """Until no call is in progress."""
@@ -227,7 +229,7 @@ class Modem:
             if now < self._deaf_until:
                 self._deaf_until = now + timing.RING_TIMEOUT
                 return
-            policy = self.policy
+            policy = self.policy_for(Direction.INCOMING)
             call = self.new_call(Direction.INCOMING, policy=policy.name if policy is not None else "")
             self.show(replace(self.view, rings=1))
             self._show_caller(call)

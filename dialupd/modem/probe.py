@@ -5,7 +5,7 @@ taken apart when the modem refuses it, and a modem that is silent, echoes, or is
 just that.  What a modem refuses is left out; only silence is failure.
 
 1. `synchronise`: one command that works in every state of Q, V and E, asked again if need be, then the escape
-   sequence, for a modem that is still in data or voice mode.
+   sequence, for a modem that is still in data, voice or text mode.
 2. `initialise`: base, country, profile, PIN and packet context, caller ID, modulation reports, then the user's own
    commands, each of which must answer OK.
 3. `identify`: maker, model, firmware, classes, modulations.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from dialupd.at.exchange import Reply
 from dialupd.config.values import ModemEntry, Profile
 from dialupd.modem import timing
-from dialupd.modem.channel import Channel, NoReply
+from dialupd.modem.channel import TEXT_ESCAPE, Channel, NoReply
 from dialupd.modem.hangup import escape
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ async def synchronise(channel: Channel, *, reset: bool = False) -> None:
     """Bring the modem to answer in words; ProbeError when it does not."""
     if not await _answers(channel):
         channel.numeric = True
-        channel.send(VOICE_ESCAPE)
+        channel.send(TEXT_ESCAPE + VOICE_ESCAPE)
         await escape(channel)
         if not await _answers(channel):
             raise ProbeError(_silence(channel))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from dialupd.at.dialstring import clean, touches_line
-from dialupd.config.values import Policy
+from dialupd.at.results import Final, Result
+from dialupd.config.values import Mode, Policy
 from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
 from dialupd.modem import calling, probe, timing
@@ -22,7 +24,8 @@ MAX_TIMEOUT = 600.0
 CLIENT = "client"
 """The session of a call for which nobody has said another."""
 MAX_COMMAND = 200
-MAX_COMMAND_SECONDS = 60.0
+MAX_WORDS = 100
+"""Characters of who borrows a port, and of why."""
 
 
 def dial(modem: Modem, number: str, options: DialOptions) -> int:
@@ -32,15 +35,22 @@ def dial(modem: Modem, number: str, options: DialOptions) -> int:
         cleaned = clean(number)
     except ValueError as error:
         raise DialupError(ErrorKind.INVALID_ARGS, str(error)) from None
-    policy = _named_policy(modem, options.policy) if options.policy else modem.policy
-    return _dial(modem, cleaned, options, policy, None)
+    policy = _named_policy(modem, options.policy) if options.policy else modem.policy_for(Direction.OUTGOING)
+    # A policy's own number counts for it, whoever dials it.
+    counted = policy if policy is not None and policy.mode is Mode.ORIGINATE and number_of(policy, cleaned) else None
+    return _dial(modem, cleaned, options, policy, counted)
+
+
+def number_of(policy: Policy, number: str) -> bool:
+    """Is the cleaned number one of the policy's?"""
+    return number in map(clean, policy.numbers)
 
 
 def originate(modem: Modem, policy: Policy, options: DialOptions) -> int:
     """Place a call by a policy, to the number that is next; its number."""
     _require(modem, ModemEvent.DIAL)
     host = modem.host
-    number = modem.memory.redialer.number(policy, host.calls_today(modem.id, policy.name), host.today())
+    number = modem.memory.redialer.number(policy, host.calls_today(modem.id, policy), host.today())
     if isinstance(number, Stop):
         raise DialupError(ErrorKind.BLOCKED, f"the policy {policy.name} is blocked: {number.reason}; Resume clears it")
     return _dial(modem, clean(number), options, policy, policy)
@@ -73,7 +83,7 @@ def answer(modem: Modem, options: DialOptions) -> int:
     _require(modem, ModemEvent.ANSWER)
     call = modem.call
     assert call is not None, "a modem rings only with a call"
-    policy = _named_policy(modem, options.policy) if options.policy else modem.policy
+    policy = _named_policy(modem, options.policy) if options.policy else modem.policy_for(Direction.INCOMING)
     session = _session(modem, options.session, policy)
     timeout = _timeout(options, policy.timeout if policy else calling.ANSWER_TIMEOUT)
     modem.plan = calling.Plan(calling.ANSWER, timeout, _modulation(modem, options))
@@ -114,7 +124,7 @@ def enable(modem: Modem) -> None:
     if modem.state is not ModemState.DISABLED:
         return
     modem.failures = 0
-    if modem.loan is not None:
+    if modem.memory.loan is not None:
         modem.move(ModemEvent.INHIBIT, "enabled; the port is still lent")
     else:
         modem.move(ModemEvent.ENABLE if modem.device.node else ModemEvent.BIND, "enabled")
@@ -139,19 +149,17 @@ def set_policy(modem: Modem, name: str) -> None:
 
 
 def inhibit(modem: Modem, who: str, why: str) -> int:
-    """Lend the port out; the borrower's descriptor, whose closing ends the loan."""
+    """Lend the port out; the borrower's descriptor, whose closing ends the loan, and nothing else does."""
+    for key, text in (("who", who), ("why", why)):
+        if len(text) > MAX_WORDS or not text.isprintable():
+            raise DialupError(ErrorKind.INVALID_ARGS, f"{key} is at most {MAX_WORDS} printable characters")
     if modem.state in IN_CALL:
         raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is on a call: hang up first")
     _require(modem, ModemEvent.INHIBIT)
-    if modem.loan is not None:
+    if modem.memory.loan is not None:
         raise DialupError(ErrorKind.IN_PROGRESS, f"the port of the modem {modem.view.name} is lent already")
 
-    def released() -> None:
-        modem.loan = None
-        if modem.state is ModemState.INHIBITED:
-            modem.move(ModemEvent.RELEASE, "the port is back")
-
-    modem.loan = loan = Loan(released)
+    modem.memory.loan = loan = Loan(partial(modem.host.loan_ended, modem.id))
     modem.close_port()
     modem.move(ModemEvent.INHIBIT, f"lent to {who}: {why}" if why else f"lent to {who}")
     return loan.borrowers
@@ -181,7 +189,7 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
             # V0 makes its own reply a digit already (V.250 section 6.2.6).
             channel.numeric = "V0" in line.upper()
             try:
-                reply = await channel.command(line, min(timeout or timing.REPLY, MAX_COMMAND_SECONDS))
+                reply = await channel.command(line, timeout or timing.REPLY)
             finally:
                 channel.numeric = False
                 # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
@@ -195,7 +203,14 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
         raise DialupError(ErrorKind.FAILED, str(error)) from None
     except (PortLost, PortError) as error:
         raise DialupError(ErrorKind.FAILED, f"the modem went away: {error}") from None
-    return " ".join(filter(None, (reply.result.code.value, reply.result.detail))), list(reply.information)
+    return _words(reply.result), list(reply.information)
+
+
+def _words(result: Result) -> str:
+    """The result as the modem said it; an error's detail is its whole line."""
+    if result.code is Final.ERROR and result.detail:
+        return result.detail
+    return f"{result.code.value} {result.detail}".rstrip()
 
 
 def resume(modem: Modem, policy: Policy) -> None:

@@ -16,8 +16,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from dialupd.io.port import PortError
 from dialupd.model import DialupError, Direction, EndReason, ErrorKind, SessionState
 
 
@@ -55,7 +56,10 @@ class Line(Protocol):
         """What was already read behind CONNECT, nearly always b"": the kernel keeps the rest for the session."""
 
     def dup(self) -> int:
-        """A new descriptor of the line, raw and non-blocking; whoever takes it is the only reader and closes it."""
+        """A new descriptor of the line, raw and non-blocking; whoever takes it is the only reader and closes it.
+
+        Raises PortError or OSError (`LINE_LOST`) when the port was lost in this moment.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,11 @@ class SessionEnd:
     detail: str = ""
 
 
+# What `Line.dup` raises, and how a session ends that finds its line lost when it begins.
+LINE_LOST: Final = (PortError, OSError)
+NEVER_BEGAN: Final = SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up before the session began")
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimePaths:
     """Where sessions keep what lives no longer than a call; the directory exists and only the daemon may enter it."""
@@ -97,6 +106,9 @@ class Session(Protocol):
 
     def stop(self, reason: EndReason) -> None:
         """End in good order and let `run()` return with this reason."""
+
+    def counts(self) -> tuple[int, int]:
+        """Bytes received and sent so far; they may be asked for at any time, before `run()` and after it too."""
 
     def open(self) -> int:
         """The caller's end of the data stream, to be closed by the taker; other than `client`: Unsupported."""

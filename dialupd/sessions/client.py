@@ -12,7 +12,7 @@ import socket
 from typing import Final
 
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
-from dialupd.sessions.base import CallFacts, Line, Progress, Report, SessionEnd, StopRequest
+from dialupd.sessions.base import LINE_LOST, NEVER_BEGAN, CallFacts, Line, Progress, Report, SessionEnd, StopRequest
 from dialupd.sessions.relay import Closed, Relay
 
 # Seconds for a program to open the stream after CONNECT.
@@ -31,18 +31,21 @@ class ClientCall:
 
     async def run(self) -> SessionEnd:
         self._report(Progress(session_state=SessionState.STARTING))
+        if self._stop:
+            return SessionEnd(self._stop.reason)
         ours, theirs = socket.socketpair()
+        try:
+            relay = Relay.of(self._line, ours.detach())
+        except LINE_LOST:
+            theirs.close()
+            return NEVER_BEGAN
         self._theirs = theirs.detach()
-        relay = Relay.of(self._line, ours.detach())
         self._relay = relay
         timer = asyncio.get_running_loop().call_later(PATIENCE, self._nobody_came)
         try:
-            if self._stop:
-                relay.stop()
             closed = await relay.run()
         finally:
             timer.cancel()
-            self._relay = None
             if self._theirs >= 0:
                 os.close(self._theirs)
                 self._theirs = -1
@@ -59,8 +62,11 @@ class ClientCall:
         if self._relay is not None:
             self._relay.stop()
 
+    def counts(self) -> tuple[int, int]:
+        return self._relay.counts if self._relay is not None else (0, 0)
+
     def open(self) -> int:
-        if self._relay is None or self._stop:
+        if self._relay is None or self._relay.closed or self._stop:
             raise DialupError(ErrorKind.WRONG_STATE, f"call {self._facts.call} has no data stream now")
         if self._opened.is_set():
             raise DialupError(ErrorKind.IN_PROGRESS, f"the data stream of call {self._facts.call} is taken already")

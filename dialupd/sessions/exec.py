@@ -26,7 +26,17 @@ from typing import Final
 from dialupd.config.values import ExecSession
 from dialupd.io.child import Child, SpawnError
 from dialupd.model import Direction, EndReason, SessionState
-from dialupd.sessions.base import CallFacts, Line, Progress, Report, SessionEnd, StopRequest, not_a_stream
+from dialupd.sessions.base import (
+    LINE_LOST,
+    NEVER_BEGAN,
+    CallFacts,
+    Line,
+    Progress,
+    Report,
+    SessionEnd,
+    StopRequest,
+    not_a_stream,
+)
 from dialupd.sessions.output import tell
 from dialupd.sessions.relay import Closed, Relay
 
@@ -45,12 +55,18 @@ class ExecCall:
         self._facts = facts
         self._report = report
         self._stop = StopRequest()
+        self._relay: Relay | None = None
 
     async def run(self) -> SessionEnd:
         self._report(Progress(session_state=SessionState.STARTING))
         if self._stop:
             return SessionEnd(self._stop.reason)
         master, slave = os.openpty()
+        try:
+            relay = self._relay = Relay.of(self._line, master)
+        except LINE_LOST:
+            os.close(slave)
+            return NEVER_BEGAN
         try:
             _prepare(slave, self._config.user)
             child = Child.spawn(
@@ -63,12 +79,11 @@ class ExecCall:
                 user=self._config.user or None,
             )
         except (SpawnError, OSError) as error:
-            os.close(master)
+            relay.close()
             await tell(self._line, "The service is not available now. Please call again later.")
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
         finally:
             os.close(slave)
-        relay = Relay.of(self._line, master)
         self._report(Progress(session_state=SessionState.RUNNING))
         try:
             return await self._join(child, relay)
@@ -79,6 +94,9 @@ class ExecCall:
 
     def stop(self, reason: EndReason) -> None:
         self._stop.set(reason)
+
+    def counts(self) -> tuple[int, int]:
+        return self._relay.counts if self._relay is not None else (0, 0)
 
     def open(self) -> int:
         raise not_a_stream()

@@ -10,7 +10,7 @@ import struct
 import termios
 from typing import Final
 
-from dialupd.sessions.base import Line
+from dialupd.sessions.base import LINE_LOST, Line
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,11 @@ _LOOK: Final = 0.02
 
 async def tell(line: Line, text: str) -> None:
     """Say one line of plain words to the person or program at the far end, if the line still takes it."""
-    fd = line.dup()
+    try:
+        fd = line.dup()
+    except LINE_LOST as error:
+        _log.debug("%s: not told: %s", line.path, error)
+        return
     try:
         os.write(fd, f"\r\n{text}\r\n".encode("ascii", "replace"))
         await output_sent(fd, asyncio.Event())

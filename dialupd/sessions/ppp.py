@@ -31,6 +31,8 @@ from dialupd.config.values import PppSession
 from dialupd.io.child import LINES, Child, SpawnError
 from dialupd.model import EndReason, SessionState
 from dialupd.sessions.base import (
+    LINE_LOST,
+    NEVER_BEGAN,
     CallFacts,
     Line,
     Progress,
@@ -78,9 +80,17 @@ class PppCall:
         except SecretError as error:
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
         ours, theirs = socket.socketpair()
-        with contextlib.closing(Relay.of(self._line, ours.detach())) as relay:
-            self._relay = relay
-            return await self._behind_relay(relay, theirs.detach(), password)
+        try:
+            relay = self._relay = Relay.of(self._line, ours.detach())
+        except LINE_LOST:
+            theirs.close()
+            return NEVER_BEGAN
+        with contextlib.closing(relay):
+            try:
+                return await self._behind_relay(relay, theirs.detach(), password)
+            finally:
+                rx, tx = self.counts()
+                self._report(Progress(rx_bytes=rx, tx_bytes=tx))
 
     async def _behind_relay(self, relay: Relay, stream: int, password: bytes | None) -> SessionEnd:
         async with asyncio.TaskGroup() as group:
@@ -92,6 +102,12 @@ class PppCall:
 
     def stop(self, reason: EndReason) -> None:
         self._stop.set(reason)
+
+    def counts(self) -> tuple[int, int]:
+        """The line's bytes while pppd runs, pppd's own numbers as soon as it has told them."""
+        if self._said.rx_bytes or self._said.tx_bytes:
+            return self._said.rx_bytes, self._said.tx_bytes
+        return self._relay.counts if self._relay is not None else (0, 0)
 
     def open(self) -> int:
         raise not_a_stream()
@@ -220,7 +236,10 @@ def _unread(stream: int) -> bytes:
 
 
 def _software_flow(line: Line) -> bool:
-    fd = line.dup()
+    try:
+        fd = line.dup()
+    except LINE_LOST:  # the relay finds that out too, and ends
+        return False
     try:
         return bool(termios.tcgetattr(fd)[0] & termios.IXON)
     except termios.error:  # a socket, or hung up just now

@@ -80,8 +80,18 @@ class Relay:
 
     @classmethod
     def of(cls, line: Line, other: int) -> Relay:
-        """The relay between a lent line and `other`."""
-        return cls(line.dup(), other, early=line.early, watch_text=not line.shows_carrier)
+        """The relay between a lent line and `other`, which is closed where the line is lost already (`LINE_LOST`)."""
+        with contextlib.ExitStack() as opened:
+            opened.callback(os.close, other)
+            fd = line.dup()
+            opened.callback(os.close, fd)
+            relay = cls(fd, other, early=line.early, watch_text=not line.shows_carrier)
+            opened.pop_all()
+        return relay
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def rx(self) -> int:
@@ -90,6 +100,10 @@ class Relay:
     @property
     def tx(self) -> int:
         return self._to_line.given
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.rx, self.tx
 
     async def run(self) -> Closed:
         """Until one side has ended and its last bytes are delivered; both descriptors are closed then."""

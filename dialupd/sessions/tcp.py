@@ -12,7 +12,17 @@ from typing import Final
 
 from dialupd.config.values import TcpSession
 from dialupd.model import EndReason, SessionState
-from dialupd.sessions.base import CallFacts, Line, Progress, Report, SessionEnd, StopRequest, not_a_stream
+from dialupd.sessions.base import (
+    LINE_LOST,
+    NEVER_BEGAN,
+    CallFacts,
+    Line,
+    Progress,
+    Report,
+    SessionEnd,
+    StopRequest,
+    not_a_stream,
+)
 from dialupd.sessions.output import tell
 from dialupd.sessions.relay import Closed, Relay
 
@@ -55,17 +65,22 @@ class TcpCall:
         if self._relay is not None:
             self._relay.stop()
 
+    def counts(self) -> tuple[int, int]:
+        return self._relay.counts if self._relay is not None else (0, 0)
+
     def open(self) -> int:
         raise not_a_stream()
 
     async def _join(self, service: socket.socket) -> SessionEnd:
-        relay = Relay.of(self._line, service.detach())
+        try:
+            relay = Relay.of(self._line, service.detach())
+        except LINE_LOST:
+            return NEVER_BEGAN
         self._relay = relay
         self._report(Progress(session_state=SessionState.RUNNING))
         try:
             closed = await relay.run()
         finally:
-            self._relay = None
             self._report(Progress(rx_bytes=relay.rx, tx_bytes=relay.tx))
         if self._stop:
             return SessionEnd(self._stop.reason)

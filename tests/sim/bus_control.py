@@ -76,6 +76,7 @@ class FakeControl:
         self.fail: Exception | None = None
         self.hold: asyncio.Event | None = None
         self.held = asyncio.Event()
+        self.counted: tuple[int, int] | None = None
         self.past: list[CallView] = list(calls)
         self.far_ends: list[socket.socket] = []
         self.watchers: list[Watcher] = []
@@ -143,6 +144,9 @@ class FakeControl:
 
     def calls(self) -> Sequence[CallView]:
         return tuple(self._calls.values())
+
+    def counts(self, call: int) -> tuple[int, int]:
+        return self.counted or (self._calls[call].rx_bytes, self._calls[call].tx_bytes)
 
     def policies(self) -> Sequence[tuple[str, str, str]]:
         return self._policies

@@ -217,9 +217,11 @@ class Stage:
         """As udev would tell of it."""
         return Device(f"/sys/test/{number}", path, transport, vendor="0572", product="1340", serial=number)
 
-    async def scripted(self, number: str, answers: Mapping[str, str] | None = None) -> tuple[str, Scripted]:
+    async def scripted(
+        self, number: str, answers: Mapping[str, str] | None = None, kind: type[Scripted] | None = None
+    ) -> tuple[str, Scripted]:
         """A ready modem that says what the test says."""
-        dce = Scripted(answers)
+        dce = (kind or Scripted)(answers)
         carrier = PtyModem(asyncio.get_running_loop(), dce)
         self.carriers.append(carrier)
         modem = self._present(number, carrier.path, Transport.CDC_ACM)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from dialupd.io.port import PortError, PortFault
 from dialupd.model import Direction, SessionState
 from dialupd.sessions.base import CallFacts, Progress
 
@@ -27,6 +28,7 @@ FACTS = CallFacts(
     connect="33600/ARQ",
 )
 PATIENCE = 20.0
+PORT_GONE = PortError(PortFault.GONE, "/dev/ttyACM0 is not open")
 
 
 class PtyLine:
@@ -86,6 +88,21 @@ class PtyLine:
         for fd in (self._far, self._near):
             if fd >= 0:
                 os.close(fd)
+
+
+class LostLine(PtyLine):
+    """Its port is lost after `dups` descriptors were taken."""
+
+    def __init__(self, error: Exception, dups: int = 0) -> None:
+        super().__init__()
+        self._error = error
+        self._dups = dups
+
+    def dup(self) -> int:
+        if self._dups == 0:
+            raise self._error
+        self._dups -= 1
+        return super().dup()
 
 
 async def _ready(add: Callable[..., None], remove: Callable[[int], object], fd: int) -> None:

@@ -285,6 +285,20 @@ def test_call_signals(bus: PrivateBus) -> None:
     play(bus, scenario)
 
 
+def test_a_calls_counts_are_read_and_never_told(bus: PrivateBus) -> None:
+    async def scenario(control: FakeControl, _: Front, client: Client) -> None:
+        follower = await client.follow()
+        control.counted = (70_000, 2**40)
+        assert await client.get(CALL_P, CALL_I, "RxBytes") == 70_000
+        assert await client.get(CALL_P, CALL_I, "TxBytes") == 2**40
+        control.change_call(interface="ppp1")
+        assert await take(follower, 1) == [
+            Signal(CALL_P, PROPERTIES, "PropertiesChanged", [CALL_I, {"Interface": "ppp1"}, []]),
+        ]
+
+    play(bus, scenario)
+
+
 def test_objects_come_and_go(bus: PrivateBus) -> None:
     async def scenario(control: FakeControl, _: Front, client: Client) -> None:
         follower = await client.follow()

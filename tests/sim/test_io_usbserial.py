@@ -141,7 +141,7 @@ def test_without_permission_the_mend_is_named(machine: Machine) -> None:
             machine.bind(NOKIA)
     else:
         machine.new_id.chmod(stat.S_IRUSR)
-        with pytest.raises(BindError, match="dialupd-usbserial@0421-0405"):
+        with pytest.raises(BindError, match="0421:0405: run the daemon as root"):
             machine.bind(NOKIA)
 
 

@@ -32,6 +32,8 @@ def test_a_whole_call(stage: Stage) -> None:
         await theirs.until(b"hello")
         theirs.send(bytes(range(256)))
         await ours.until(bytes(range(256)))
+        assert (stage.call(call).rx_bytes, stage.call(call).tx_bytes) == stage.desk.counts(call) == (256, 5)
+        assert stage.desk.counts(back) == (5, 256)
         with pytest.raises(DialupError) as taken:
             await stage.desk.open_call(call)
         assert taken.value.kind is ErrorKind.IN_PROGRESS

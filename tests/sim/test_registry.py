@@ -655,3 +655,68 @@ def test_ten_calls_leave_nothing(stage: Stage) -> None:
         assert len(await stage.rows()) == 20
 
     stage.run(body, BOTH)
+
+
+HOURLY = """
+[policy.up]
+mode = "originate"
+numbers = ["999"]
+retry = { first = "1h", max = "2h" }
+session = "work"
+
+[session.work]
+type = "exec"
+command = ["/bin/true"]
+"""
+
+
+def test_set_policy_lasts_until_a_reload(stage: Stage) -> None:
+    async def body() -> None:
+        (modem,) = await stage.modems("300")
+        await stage.desk.set_policy(modem, "up")
+        assert (await stage.calls(1, modem))[0].policy == "up"
+        await stage.told.until(lambda: stage.view(modem).next_attempt, "the next attempt")
+        await reload(stage, BOTH)
+        await stage.told.until(lambda: not stage.view(modem).next_attempt, "no next attempt")
+        assert stage.view(modem).policy == ""
+        assert stage.view(modem).state is S.READY
+
+    stage.run(body, BOTH + HOURLY)
+
+
+def test_a_loan_outlives_plugging_in_again(stage: Stage) -> None:
+    async def body() -> None:
+        (modem,) = await stage.modems("300")
+        stage.loan = await stage.desk.inhibit(modem, "a firmware tool", "")
+        device = stage.device("300", stage.view(modem).device)
+        stage.registry.device_gone(device.sys_path)
+        await stage.gone(modem)
+        stage.registry.device_present(device)
+        assert stage.view(modem).state is S.INHIBITED
+        returned(stage)
+        await stage.state(modem, S.READY)
+
+    stage.run(body, BOTH)
+
+
+def test_the_words_of_a_borrower_are_bounded(stage: Stage) -> None:
+    async def body() -> None:
+        (modem,) = await stage.modems("300")
+        for who in ("x" * 101, "a\nb", "\x1b[2J"):
+            with pytest.raises(DialupError) as refused:
+                await stage.desk.inhibit(modem, who, "")
+            assert refused.value.kind is ErrorKind.INVALID_ARGS
+        assert stage.view(modem).state is S.READY
+
+    stage.run(body, BOTH)
+
+
+def test_a_call_out_never_takes_the_policy_for_calls_in(stage: Stage) -> None:
+    async def body() -> None:
+        (modem,) = await stage.modems("200")
+        stage.exchange.special("5", "busy")
+        call = await stage.desk.dial(modem, "5", DialOptions())
+        ended = await stage.ended(call)
+        assert (ended.policy, ended.session) == ("", "client")
+
+    stage.run(body, BOTH)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
 
 import pytest
-from session_line import FACTS, Record, line, run
+from session_line import FACTS, PORT_GONE, LostLine, Record, line, run
 
-from dialupd.config.values import ClientSession, ExecSession, TcpSession
+from dialupd.config.values import ClientSession, ExecSession, PppSession, TcpSession
 from dialupd.config.values import Session as SessionConfig
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
 from dialupd.sessions import client, exec, output, relay, tcp
-from dialupd.sessions.base import CallFacts, Line, RuntimePaths, Session
+from dialupd.sessions.base import CallFacts, Line, RuntimePaths, Session, SessionEnd
 from dialupd.sessions.start import make_session
 
 
@@ -291,6 +292,37 @@ def test_stopped_before_it_runs(config: SessionConfig) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("error", [PORT_GONE, OSError(5, "Input/output error")], ids=["closed", "hung-up"])
+@pytest.mark.parametrize("kind", ["exec", "client", "tcp", "ppp"])
+def test_a_port_that_is_lost_at_the_start(kind: str, error: Exception, tmp_path: Path) -> None:
+    async def test() -> None:
+        server, service_config = await service(b"quit")
+        configs: dict[str, SessionConfig] = {
+            "exec": sh(f"touch {tmp_path}/ran"),
+            "client": ClientSession("stream"),
+            "tcp": service_config,
+            "ppp": PppSession("p"),
+        }
+        async with server:
+            with contextlib.closing(LostLine(error)) as pty:
+                session = make(configs[kind], pty, Record())
+                end = await session.run()
+                assert end == SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up before the session began")
+                assert session.counts() == (0, 0)
+
+    run(test)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_lost_before_the_last_words() -> None:
+    async def test() -> None:
+        with contextlib.closing(LostLine(PORT_GONE, dups=1)) as pty:
+            end = await make(ExecSession("x", ("/no/such/program",)), pty, Record()).run()
+            assert end.reason is EndReason.SESSION_FAILED
+
+    run(test)
+
+
 def test_client() -> None:
     async def test() -> None:
         with line(early=b"NAME") as pty:
@@ -313,8 +345,9 @@ def test_client() -> None:
                 got += await loop.sock_recv(stream, 10)
             assert got == b"NAME: "
             stream.send(b"Ann")
-            stream.close()
             assert await pty.receive(lambda got: len(got) == 3) == b"Ann"
+            assert session.counts() == (6, 3)
+            stream.close()
             assert (await running).reason is EndReason.SESSION_ENDED
             assert record.states == [SessionState.STARTING, SessionState.RUNNING]
             with pytest.raises(DialupError) as refused:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
 from pathlib import Path
 
 import pytest
-from session_line import FACTS, Record, line, run
+from session_line import FACTS, PORT_GONE, LostLine, Record, line, run
 
 from dialupd.config.values import PppSession, Role
 from dialupd.model import EndReason, SessionState
@@ -62,6 +63,25 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     made = Lab(tmp_path)
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     return made
+
+
+def test_a_port_that_is_lost_while_pppd_starts(lab: Lab) -> None:
+    lab.program("pppd", LINK_UP + "head -c 4 >/dev/null; printf abc; sleep 600 & wait")
+
+    async def test() -> None:
+        record = Record()
+        with contextlib.closing(LostLine(PORT_GONE, dups=1)) as pty:
+            session = lab.make(PppSession("p"), pty, record)
+            running = asyncio.create_task(session.run())
+            await pty.send(b"here")
+            await pty.receive(lambda got: got == b"abc")
+            assert session.counts() == (4, 3)
+            pty.hang_up()
+            session.stop(EndReason.REMOTE_HANGUP)
+            assert (await running).reason is EndReason.REMOTE_HANGUP
+            assert (record.all.rx_bytes, record.all.tx_bytes) == (4, 3)
+
+    run(test)
 
 
 def test_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

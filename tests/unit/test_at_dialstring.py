@@ -52,6 +52,10 @@ def test_only_what_a_number_is_made_of_comes_through(number: str) -> None:
     [
         "ATD5551212", "ATDT5", "atd5", "ATA", "ATH", "ATH0", "ATO", "A/", "ATE0D5", "ATX3DT5", "AT&D2D5", "ATS0=1A",
         "AT+MS=V34;D5", "AT+GMI;H", "AT;D5", "AT D 5", "ATZH", "ATDL", "AT*ID1;A", "AT#CID=1;D5", "ATL0D5", "AT&FH",
+        "AT-C1DT5551212", "AT*P1D5", "AT$B1D5551212", "AT#X1D5", "AT^X1D5", "AT%C1D5", "AT\\N3D5",
+        "AT%CD5", "AT% C D 5",
+        "AT-CDL", "AT-CDS=0", "AT$BDS=1", "AT%CD*99#", "AT$BD+1555", "AT#CD*99#", "AT#CLS=8D5", "AT#CLS=8A", "AT*ID55",
+        "AT-SDR=7A", "AT#CLS=8#CID=1D5", "AT$QCPWRDN;D5", "AT^SYSCFG=2,2;D5", "AT%CHUP", "AT%A0H", "AT#CID?D5",
     ],
 )  # fmt: skip
 def test_touches_the_line(command: str) -> None:
@@ -64,6 +68,9 @@ def test_touches_the_line(command: str) -> None:
         "AT", "ATI3", "ATZ", "AT&F", "AT&D2", "AT&V", "AT%C1", "AT\\N0", "ATS0=1", "ATS7?", "ATE1", "ATX4", "ATV0",
         "ATQ1", "AT+GMI", "AT+CGDCONT=1,\"IP\",\"data\"", "AT+FCLASS=0", "AT+MS=V34;+ER=1", "AT#CID=1", "AT*ID1",
         "AT-SDR=7", "AT+CPIN?", "AT^HCSQ?", "AT$QCMGF=1", "AT&C1&D2", "ATM1L2",
+        "AT%CCID=1", "AT#CLS=8#CID=1", "AT#CC1", "AT^SYSCFG=2,2,3FFFFFDA,1,2", "AT$QCPWRDN", "AT^U2DIAG=0", "AT#SHDN",
+        "AT-C1", "AT*P1", "AT$B1", "AT#X1E0", "AT*D1", "AT\\N3%C1-C0", "AT#CID=?", 'AT#SGACT=1,1,"ADA","HO"',
+        "AT#CID=1;+GMI", "AT$QCPWRDN;+GMI", "AT-SDR=?",
     ],
 )  # fmt: skip
 def test_leaves_the_line_alone(command: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialupd.at.exchange import MAX_INFORMATION, Consumed, Exchange, Reply, Stray, Unsolicited, is_dialling
+from dialupd.at.exchange import MAX_INFORMATION, Consumed, Exchange, Reply, Stray, Unsolicited
 from dialupd.at.results import Final, Result
 
 
@@ -84,11 +84,6 @@ def test_an_endless_answer_is_cut() -> None:
     _, events = played("AT&V", *["S00:000"] * 500, "OK")
     assert isinstance(events[-1], Reply)
     assert len(events[-1].information) == MAX_INFORMATION
-
-
-def test_dialling() -> None:
-    assert all(map(is_dialling, ("ATDT5", "ATA", "ato", "atd5")))
-    assert not any(map(is_dialling, ("AT", "ATH", "AT+GMI", "ATZ")))
 
 
 @given(st.lists(st.text(max_size=30) | st.sampled_from(["OK", "RING", "CONNECT", "AT+X?", "ERROR"]), max_size=12))

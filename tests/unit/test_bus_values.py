@@ -212,6 +212,8 @@ def test_options() -> None:
         "limit": Variant("u", 3),
     }
     assert history_filter(filled) == HistoryFilter(1, 2, "m", "p", "n", "incoming", 3)
+    assert history_filter({"modem": Variant("s", modem_path("usb_1_2"))}).modem == "usb_1_2"
+    assert history_filter({}).modem == ""
     assert history_filter({}).limit == MAX_ROWS
     assert history_filter({"limit": Variant("u", 10**6)}).limit == MAX_ROWS
 

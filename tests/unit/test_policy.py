@@ -16,7 +16,9 @@ from dialupd.policy import (
     HUMAN_PAUSE,
     LINE_PAUSE,
     NEVER_GOOD,
+    RESTING,
     RULES,
+    WANTED,
     Answer,
     Next,
     Redial,
@@ -229,11 +231,33 @@ def test_no_limits_are_no_limits() -> None:
     assert verdicts[-1] == Next(600.0, 500 % 3)
 
 
-@pytest.mark.parametrize("reason", [EndReason.IDLE, EndReason.SHUTDOWN])
-def test_a_wanted_end_is_not_undone(reason: EndReason) -> None:
-    state, (verdict,) = run(OUT, (reason, 3.0))
+def test_a_shutdown_is_not_undone() -> None:
+    state, (verdict,) = run(OUT, (EndReason.SHUTDOWN, 3.0))
     assert verdict == Rest()
     assert state.failures == 0
+
+
+@pytest.mark.parametrize("reason", sorted(WANTED - RESTING))
+def test_a_wanted_end_is_no_failure_and_the_first_pause_follows(reason: EndReason) -> None:
+    policy = replace(OUT, retry=Retry(attempts=3, per_day=0))
+    state, verdicts = run(policy, *[(EndReason.BUSY, 0.0)] * 2, *[(reason, 3.0)] * 20)
+    assert verdicts[2:] == [Next(5.0, 0)] * 20
+    assert (state.failures, state.reason) == (0, reason)
+    _, (verdict,) = run(replace(policy, when=When.MANUAL), (reason, 3.0))
+    assert verdict == Rest()
+
+
+def test_dialling_that_was_given_up_changes_nothing() -> None:
+    policy = replace(OUT, retry=Retry(attempts=3))
+    before, _ = run(policy, *[(EndReason.BUSY, 0.0)] * 2)
+    after, verdict = before.after(EndReason.LOCAL_HANGUP, 0.0, TODAY)
+    assert verdict == Next(10.0, 2)
+    assert after == replace(before, calls=3)
+
+
+def test_the_day_s_limit_counts_wanted_ends_too() -> None:
+    _, verdicts = run(replace(OUT, retry=Retry(per_day=2)), *[(EndReason.IDLE, 60.0)] * 2)
+    assert [type(verdict) for verdict in verdicts] == [Next, Stop]
 
 
 def test_by_hand_only_the_number_moves_on() -> None:

@@ -62,9 +62,17 @@ def test_what_never_succeeds_stops_until_somebody_resumes() -> None:
     assert due(redialer, UP, 7.0) == (7.0, 0)
 
 
-def test_an_idle_end_rests_until_somebody_asks() -> None:
+def test_an_idle_end_is_followed_by_the_first_pause() -> None:
     redialer = Redialer()
-    redialer.ended(UP, EndReason.IDLE, 100.0, 0.0, TODAY)
+    for now in (100.0, 200.0, 300.0):
+        redialer.ended(UP, EndReason.IDLE, 10.0, now, TODAY)
+        assert due(redialer, UP, now) == (now + 5.0, 0)
+        assert redialer.attempts(UP) == 0
+
+
+def test_a_shutdown_rests_until_somebody_asks() -> None:
+    redialer = Redialer()
+    redialer.ended(UP, EndReason.SHUTDOWN, 100.0, 0.0, TODAY)
     assert isinstance(redialer.plan(UP, 0, 0.0, TODAY), Rest)
     redialer.resume(UP, TODAY)
     assert due(redialer, UP, 1.0) == (1.0, 0)
