@@ -637,26 +637,6 @@ def test_a_defect_in_one_modem_harms_no_other(stage: Stage, monkeypatch: pytest.
     stage.run(body, BOTH)
 
 
-def test_ten_calls_leave_nothing(stage: Stage) -> None:
-    async def body() -> None:
-        caller, answerer = await stage.modems("100", "200")
-        held = 0
-        for turn in range(10):
-            await stage.state(answerer, S.READY)
-            call = await stage.connect(caller, "200")
-            await stage.state(answerer, S.CONNECTED)
-            await stage.desk.hang_up(caller if turn % 2 else answerer)
-            await stage.ended(call)
-            await stage.state(caller, S.READY)
-            await stage.state(answerer, S.READY)
-            now = len(os.listdir("/proc/self/fd"))
-            held = held or now
-            assert now == held
-        assert len(await stage.rows()) == 20
-
-    stage.run(body, BOTH)
-
-
 HOURLY = """
 [policy.up]
 mode = "originate"
