@@ -10,6 +10,7 @@ redialer    when a modem dials by itself
 line, loan  the port in other hands: a session's, another program's
 host        what an owner needs of the daemon around it
 owner       the modem's only owner: its state and the task that acts in it
+ready       what the owner does in the states in which no call can be
 activities  what the owner does in each state
 requests    what may be asked of it
 """

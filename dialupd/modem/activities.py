@@ -11,18 +11,15 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Never
 
-from dialupd.config.values import ModemEntry
 from dialupd.io.port import Port, PortError, PortFault
-from dialupd.io.usbserial import BindError
-from dialupd.model import DialupError, EndReason, ModemState, Transport
+from dialupd.model import DialupError, EndReason, ModemState
 from dialupd.modem import calling, probe, timing
 from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.hangup import HangUpFailed, hang_up
 from dialupd.modem.line import ConnectedLine
 from dialupd.modem.owner import Activity, Ending, Modem, Step
+from dialupd.modem.ready import away, binding, failed, for_ever, initialise, probing
 from dialupd.modem.redialer import Entry
 from dialupd.modem.requests import CLIENT, begin_call
 from dialupd.policy import Answer, Reject, Stop, answer_decision
@@ -31,132 +28,6 @@ from dialupd.sessions.start import make_session
 from dialupd.states import ModemEvent
 
 log = logging.getLogger(__name__)
-
-SPEEDS = (115200, 57600, 38400, 19200, 9600, 2400)
-"""Tried in turn on ports where the speed is real and the modem silent at the configured one."""
-
-
-async def _for_ever() -> Never:
-    await asyncio.get_running_loop().create_future()
-    raise AssertionError("unreachable")
-
-
-# -- getting ready
-
-
-async def binding(modem: Modem) -> Step:
-    """Let the generic driver take the device; its tty then comes by udev, and the registry says so."""
-    try:
-        await modem.host.bind(modem.device)
-    except BindError as error:
-        return Step(ModemEvent.FAULT, str(error))
-    await asyncio.sleep(timing.BIND_WAIT)
-    return Step(ModemEvent.FAULT, "the generic driver has made no port of the device: is it a modem?")
-
-
-async def probing(modem: Modem) -> Step:
-    """Open the port and bring the modem to a known state."""
-    if modem.memory.disabled:
-        return Step(ModemEvent.DISABLE, "disabled by a person")
-    reset = modem.state is ModemState.RESETTING
-    modem.close_port()
-    entry = modem.entry  # it may change meanwhile; `idle` then sees that another one is applied
-    try:
-        findings = await _find(modem, entry, reset=reset)
-        channel = modem.channel
-        assert channel is not None
-        capabilities = await _initialise(modem, entry, channel, findings)
-    except (PortError, probe.ProbeError) as error:
-        modem.close_port()
-        return Step(ModemEvent.FAULT, str(error))
-    except PortLost:
-        modem.close_port()
-        return Step(ModemEvent.FAULT, "the port went away while the modem was probed")
-    modem.failures = 0
-    modem.show(
-        replace(
-            modem.view,
-            manufacturer=findings.manufacturer,
-            model=findings.model,
-            firmware=findings.firmware,
-            capabilities=capabilities,
-            modulations=findings.modulations,
-            attempts=0,
-            next_attempt=0,
-        )
-    )
-    return Step(ModemEvent.PROBED, "the modem answers and is initialised")
-
-
-async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> probe.Findings:
-    """Open the port at the configured speed, where speeds are real at others too, until the modem answers."""
-    speeds = [entry.speed]
-    if modem.device.transport is Transport.SERIAL:
-        speeds += [speed for speed in SPEEDS if speed != entry.speed]
-    for speed in speeds:
-        port = await modem.host.open_port(modem.device.node, speed, entry.flow)
-        port.on_lost = modem.port_lost
-        modem.channel = channel = Channel(port, modem.id, modem.unsolicited, modem.stray)
-        try:
-            await probe.synchronise(channel, reset=reset)
-        except probe.ProbeError:
-            if speed == speeds[-1]:
-                raise
-            modem.close_port()
-            continue
-        if speed != entry.speed:
-            log.warning("%s answers at %d bit/s, not at %d: set speed in its [[modem]]", modem.id, speed, entry.speed)
-        modem.findings = findings = await probe.identify(channel)
-        log.info(
-            "%s: %s %s, country %s", modem.id, findings.manufacturer, findings.model, findings.country or "not told"
-        )
-        return findings
-    raise AssertionError("there is at least one speed")
-
-
-async def _initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
-    pin = _pin(entry.pin_file)
-    if pin and pin == modem.memory.refused_pin:
-        raise probe.ProbeError("the SIM has refused this PIN; mend pin-file, then reset the modem")
-    try:
-        capabilities = await probe.initialise(channel, entry, findings, pin)
-    except probe.PinRefused:
-        modem.memory.refused_pin = pin
-        raise
-    modem.applied = entry
-    modem.findings = replace(findings, country=entry.country or findings.country)
-    return capabilities
-
-
-def _pin(file: str) -> str:
-    if not file:
-        return ""
-    try:
-        pin = Path(file).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise probe.ProbeError(f"pin-file {file} cannot be read: {error}") from None
-    if not pin.isdigit() or not 4 <= len(pin) <= 8:
-        raise probe.ProbeError(f"pin-file {file} holds no PIN of four to eight digits")
-    return pin
-
-
-async def failed(modem: Modem) -> Step:
-    """Wait for the next attempt; each failure doubles the pause."""
-    modem.close_port()
-    pause = min(timing.RETRY_FIRST * 2.0 ** min(modem.failures, 32), timing.RETRY_MAX)
-    modem.failures += 1
-    modem.show(replace(modem.view, attempts=modem.failures, next_attempt=modem.host.now() + int(pause * 1e6)))
-    await asyncio.sleep(pause)
-    return Step(ModemEvent.RETRY if modem.device.node else ModemEvent.BIND, "trying again")
-
-
-async def away(modem: Modem) -> Step:
-    """Disabled, lent out or unsupported: the port is closed and nothing is done."""
-    modem.close_port()
-    modem.applied = None
-    modem.show(replace(modem.view, attempts=0, next_attempt=0))
-    return await _for_ever()
-
 
 # -- waiting for a call
 
@@ -171,7 +42,7 @@ async def idle(modem: Modem) -> Step:
     policy, host = modem.policy, modem.host
     modem.show(replace(modem.view, policy=policy.name if policy else "", attempts=0, next_attempt=0))
     if policy is None or host.suspended(policy.name):
-        return Step(ModemEvent.UNBLOCK, "its policy does not dial") if blocked else await _for_ever()
+        return Step(ModemEvent.UNBLOCK, "its policy does not dial") if blocked else await for_ever()
     loop = asyncio.get_running_loop()
     redialer = modem.memory.redialer
     match redialer.plan(policy, host.calls_today(modem.id, policy), loop.time(), host.today()):
@@ -197,11 +68,11 @@ async def idle(modem: Modem) -> Step:
                 return Step(ModemEvent.BLOCK, reason)
             modem.show(replace(modem.view, attempts=redialer.attempts(policy)))
             if not for_today:
-                await _for_ever()
+                await for_ever()
             await asyncio.sleep(host.until_tomorrow())
             return Step(ModemEvent.UNBLOCK, "a new day")
         case _:
-            return Step(ModemEvent.UNBLOCK, "its policy does not dial by itself") if blocked else await _for_ever()
+            return Step(ModemEvent.UNBLOCK, "its policy does not dial by itself") if blocked else await for_ever()
 
 
 async def ringing(modem: Modem) -> Step:
@@ -357,7 +228,7 @@ async def hanging_up(modem: Modem) -> Step:
     modem.end_call(ending.reason, ending.detail)
     try:
         if modem.applied == modem.entry:
-            await _initialise(modem, modem.entry, channel, modem.findings)
+            await initialise(modem, modem.entry, channel, modem.findings)
     except (PortError, PortLost, NoReply, probe.ProbeError) as error:
         return Step(ModemEvent.FAULT, str(error))
     return Step(ModemEvent.HUNG_UP, "the line is free")
