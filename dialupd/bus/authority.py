@@ -3,6 +3,9 @@
 On the system bus polkit decides: root and the daemon's own user always may, everybody else as the installed actions and
 the administrator's rules say, and without polkit nobody else may.  On a session or private bus whoever can connect has
 been let in by the bus itself, and may everything.
+
+Polkit's rules, and the person who is asked for a password, see what the request is about: one line of text for each
+argument that matters, as the caller sent it, but without secrets.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from dialupd.at.dialstring import Masking, masked
+from dialupd.at.secrecy import hidden
 from dialupd.bus.address import ConnectionLost, bus_address
 from dialupd.bus.connection import CallTimeout, Connection
 from dialupd.bus.wire import BUS_NAME, BUS_PATH, BusError, Message, MethodCall, Variant
@@ -35,6 +40,7 @@ _PLAIN_S: Final = 25.0
 _CANCEL_S: Final = 2.0
 # A dialog shows a line, not a page.
 _DETAIL: Final = 200
+_LEFT: Final = "the caller has left the bus"
 
 
 class Action(StrEnum):
@@ -72,10 +78,11 @@ class BusAccess:
 
 
 class Polkit:
-    """Asks polkit over the connection that the request came by."""
+    """Asks polkit over the connection that the request came by; `masking` says how numbers are shown just now."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, masking: Callable[[], Masking]) -> None:
         self._connection = connection
+        self._masking = masking
         self._numbers = itertools.count(1)
         self._complaint = ""
 
@@ -130,6 +137,10 @@ class Polkit:
         try:
             await self._connection.ask_bus("AddMatch", "s", [rule])
             try:
+                # It may have left before we listened.
+                (there,) = await self._connection.ask_bus("NameHasOwner", "s", [sender])
+                if not there and not vanished.done():
+                    vanished.set_result(None)
                 yield vanished
             finally:
                 if self._connection.connected:
@@ -145,9 +156,11 @@ class Polkit:
         vanished: asyncio.Future[None],
     ) -> tuple[bool, bool]:
         """Whether polkit allows it, and whether it would after asking for a password."""
+        if vanished.done():
+            raise self._refusal(action, _LEFT)
         ticket = f"dialupd-{os.getpid()}-{next(self._numbers)}"
         subject = ["system-bus-name", {"name": Variant("s", caller.sender)}]
-        shown = {key: value[:_DETAIL] for key, value in details.items()}
+        shown = {key: _shown(key, value, self._masking()) for key, value in details.items()}
         flags = _ALLOW_INTERACTION if caller.interactive else 0
         body = [subject, str(action), shown, flags, ticket]
         call = MethodCall(_POLKIT, _POLKIT_PATH, _POLKIT_INTERFACE, "CheckAuthorization", "(sa{sv})sa{ss}us", body)
@@ -161,7 +174,7 @@ class Polkit:
             if not answered:
                 await self._withdraw(asking, ticket)
         if asking.cancelled():
-            raise self._refusal(action, "the caller has left the bus")
+            raise self._refusal(action, _LEFT)
         reply = asking.result()
         if reply.signature != "(bba{ss})":
             raise BusError(f"{BUS_NAME}.Error.InvalidSignature", "polkit answered something else")
@@ -179,11 +192,22 @@ class Polkit:
             log.debug("polkit check %s was over already: %s", ticket, error)
 
 
-def authority_for(bus: str, connection: Connection) -> Authority:
+def authority_for(bus: str, connection: Connection, masking: Callable[[], Masking]) -> Authority:
     """Polkit on the system bus, however that is spelt; the bus's own access control elsewhere."""
     if _places(bus_address(bus)) & _places(bus_address("system")):
-        return Polkit(connection)
+        return Polkit(connection, masking)
     return BusAccess()
+
+
+def _shown(key: str, value: str, masking: Masking) -> str:
+    """A detail as polkit may see it: it ends up in dialogs and logs of others."""
+    value = value[:_DETAIL]
+    match key:
+        case "number":
+            value = masked(value, masking)
+        case "command":
+            value = hidden(value)
+    return "".join(c if c.isprintable() else " " for c in value)
 
 
 def _places(address: str) -> set[str]:

@@ -14,13 +14,16 @@ import pytest
 from bus_control import MODEM, FakeControl, open_fds
 from private_bus import SYSTEM_POLICY, PrivateBus, bus_fixture, private_bus
 
-from dialupd.bus.authority import Action, BusAccess, Caller, Polkit, authority_for
+from dialupd.at.dialstring import Masking
+from dialupd.bus import authority
+from dialupd.bus.authority import Action, Authority, BusAccess, Caller, Polkit, authority_for
 from dialupd.bus.client import Client
 from dialupd.bus.connection import Connection
 from dialupd.bus.front import Front, serve
 from dialupd.bus.interface import load
 from dialupd.bus.values import modem_path
 from dialupd.bus.wire import BusError, Message, MethodCall, Variant, error_reply, reply, unwrap
+from dialupd.model import DialupError
 
 __all__ = ["bus_fixture"]
 
@@ -34,6 +37,7 @@ class FakePolkit:
 
     def __init__(self, connection: Connection) -> None:
         self.answer: list[Any] | None = [True, False, {}]
+        self.signature = "(bba{ss})"
         self.asked: asyncio.Queue[list[Any]] = asyncio.Queue()
         self.cancelled: asyncio.Queue[str] = asyncio.Queue()
         self._connection = connection
@@ -55,7 +59,7 @@ class FakePolkit:
         if not self.answer:
             self._connection.send(error_reply(message, "org.freedesktop.PolicyKit1.Error.Failed", "no"))
         else:
-            self._connection.send(reply(message, "(bba{ss})", [self.answer]))
+            self._connection.send(reply(message, self.signature, [self.answer] if self.signature else []))
 
 
 @asynccontextmanager
@@ -162,6 +166,51 @@ def test_a_password_is_needed_but_not_welcome(play: Callable[[Scenario], None]) 
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("signature", "answer"),
+    [
+        ("", [True]),
+        ("s", "yes"),
+        ("b", True),
+        ("(bb)", [True, False]),
+        ("(uua{ss})", [1, 0, {}]),
+        ("(ssa{ss})", ["true", "", {}]),
+        ("(bba{sv})", [True, False, {}]),
+    ],
+)
+def test_polkit_answers_something_else(play: Callable[[Scenario], None], signature: str, answer: Any) -> None:
+    async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
+        polkit.signature, polkit.answer = signature, answer
+        assert "polkit cannot be asked" in await refusal(dial(client))
+        assert control.asked == []
+        polkit.signature, polkit.answer = "(bba{ss})", [True, False, {}]
+        await dial(client)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_polkit_does_not_answer(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch, interactive: bool
+) -> None:
+    monkeypatch.setattr(authority, "_INTERACTIVE_S" if interactive else "_PLAIN_S", 0.1)
+
+    async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
+        polkit.answer = None
+        if interactive:
+            text = await refusal(client.call(MODEM_P, MODEM_I, "HangUp", "", []))
+        else:
+            text = await refusal(client._connection.call(MethodCall("org.dialupd1", MODEM_P, MODEM_I, "HangUp")))
+        assert "polkit cannot be asked" in text
+        _, _, _, flags, ticket = polkit.asked.get_nowait()
+        assert flags == int(interactive)
+        # No dialog stays on the screen.
+        assert await polkit.cancelled.get() == ticket
+        assert control.asked == []
+
+    play(scenario)
+
+
 def test_polkit_goes_away_while_asked(play: Callable[[Scenario], None]) -> None:
     async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
         polkit.answer = None
@@ -190,6 +239,43 @@ def test_a_caller_that_vanishes_is_not_waited_for(play: Callable[[Scenario], Non
         await dial(client)
 
     play(scenario)
+
+
+def test_a_caller_that_has_vanished_already_is_not_asked_about(
+    bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        connection, fleeting = await Connection.open(bus.address), await Connection.open(bus.address)
+        polkit = FakePolkit(await Connection.open(bus.address))
+        await polkit._connection.request_name("org.freedesktop.PolicyKit1")
+        caller = Caller(fleeting.unique_name, True)
+
+        async def leaves(*_: object) -> bool:
+            # Between being known as an ordinary user and being watched.
+            await fleeting.close()
+            while (await connection.ask_bus("NameHasOwner", "s", [caller.sender]))[0]:
+                pass
+            return False
+
+        monkeypatch.setattr(Polkit, "_is_privileged", leaves)
+        with pytest.raises(DialupError, match="the caller has left the bus"):
+            await Polkit(connection, lambda: Masking.NONE).check(caller, Action.DIAL, {})
+        assert polkit.asked.empty()
+        assert connection.on_signal == []
+        await connection.close()
+        await polkit._connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_whom_the_bus_does_not_know_is_refused(bus: PrivateBus) -> None:
+    async def scenario() -> None:
+        connection = await Connection.open(bus.address)
+        with pytest.raises(DialupError, match="the bus does not know the caller"):
+            await Polkit(connection, lambda: Masking.NONE).check(Caller(":1.999999", True), Action.DIAL, {})
+        await connection.close()
+
+    asyncio.run(scenario())
 
 
 def test_the_daemon_stops_while_polkit_is_asked(bus: PrivateBus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +327,7 @@ def test_root_and_ourselves_are_not_asked(bus: PrivateBus) -> None:
     async def scenario() -> None:
         connection = await Connection.open(bus.address)
         # There is no polkit on this bus at all.
-        await Polkit(connection).check(Caller(connection.unique_name, False), Action.COMMAND, {})
+        await Polkit(connection, lambda: Masking.NONE).check(Caller(connection.unique_name, False), Action.COMMAND, {})
         await connection.close()
 
     asyncio.run(scenario())
@@ -250,14 +336,18 @@ def test_root_and_ourselves_are_not_asked(bus: PrivateBus) -> None:
 def test_which_authority(bus: PrivateBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def scenario() -> None:
         connection = await Connection.open(bus.address)
-        assert isinstance(authority_for(bus.address, connection), BusAccess)
+
+        def authority_of(address: str) -> Authority:
+            return authority_for(address, connection, lambda: Masking.NONE)
+
+        assert isinstance(authority_of(bus.address), BusAccess)
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
-        assert isinstance(authority_for("system", connection), Polkit)
+        assert isinstance(authority_of("system"), Polkit)
         # The same socket by another name is the system bus still.
         (tmp_path / "link").symlink_to(bus.directory)
         for address in (bus.address, f"unix:path={tmp_path}/link/bus", f"tcp:host=a,port=1;{bus.address}"):
-            assert isinstance(authority_for(address, connection), Polkit)
-        assert isinstance(authority_for("unix:path=/elsewhere", connection), BusAccess)
+            assert isinstance(authority_of(address), Polkit)
+        assert isinstance(authority_of("unix:path=/elsewhere"), BusAccess)
         await connection.close()
 
     asyncio.run(scenario())
@@ -290,6 +380,9 @@ def test_an_ordinary_user_on_the_system_bus(monkeypatch: pytest.MonkeyPatch) -> 
         assert objects.startswith("a{oa{sa{sv}}} 2 ")
         answer = await busctl("call", "org.dialupd1", MODEM_P, MODEM_I, "Command", "su", "ATZ", "0")
         assert "not authorized for org.dialupd1.command: polkit cannot be asked" in answer
+        setting = ("call", "org.dialupd1", "/org/dialupd1", "org.freedesktop.DBus.Properties", "Set")
+        assert "read only" in await busctl(*setting, "ssv", "org.dialupd1.Manager", "Version", "s", "x")
+        assert "denied" in await busctl("call", "org.dialupd1", "/org/dialupd1", "org.example.Other", "Member")
         root = await Client.connect(bus.address)
         assert await root.call(MODEM_P, MODEM_I, "HangUp") == []
         await root.close()
@@ -303,12 +396,32 @@ def test_an_ordinary_user_on_the_system_bus(monkeypatch: pytest.MonkeyPatch) -> 
         asyncio.run(scenario(bus))
 
 
+def test_details_hold_no_secrets(play: Callable[[Scenario], None]) -> None:
+    async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
+        async def shown(number: str) -> str:
+            # The daemon looks at the number after polkit has.
+            await asyncio.gather(client.call(MODEM_P, MODEM_I, "Dial", "sa{sv}", [number, {}]), return_exceptions=True)
+            return polkit.asked.get_nowait()[2]["number"]
+
+        assert await shown("1 800 5551212,,4111") == "1 800 5551212,,xxxx"
+        # What was asked for is dialled, whatever polkit was shown.
+        assert control.asked[-1][2] == "1 800 5551212,,4111"
+        control.masking = Masking.ALL
+        assert await shown("5551212") == "xxxxxxx"
+        control.masking = Masking.NONE
+        assert await shown("5551212,4111") == "5551212,4111"
+        await client.call(MODEM_P, MODEM_I, "Command", "su", ['AT+CPIN="4711"', 0])
+        assert polkit.asked.get_nowait()[2]["command"] == "AT+CPIN=****"
+
+    play(scenario)
+
+
 def test_details_are_strings_of_a_line(play: Callable[[Scenario], None]) -> None:
     async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
-        (fd,) = await client.call(MODEM_P, MODEM_I, "Inhibit", "ss", ["x" * 5000, "y"])
+        (fd,) = await client.call(MODEM_P, MODEM_I, "Inhibit", "ss", ["x" * 5000, "y\nfrom=root\x1b[2J"])
         os.close(fd)
         details = polkit.asked.get_nowait()[2]
-        assert (len(details["who"]), details["why"]) == (200, "y")
+        assert (len(details["who"]), details["why"]) == (200, "y from=root [2J")
         options = {"timeout": Variant("u", 5)}
         await client.call("/org/dialupd1", "org.dialupd1.Manager", "Originate", "sa{sv}", ["uplink", options])
         assert polkit.asked.get_nowait()[2] == {"policy": "uplink"}
