@@ -1,12 +1,13 @@
 """Binding USB devices that no driver knows to the kernel's generic serial driver.
 
-Needs root: run the daemon as root.
+Needs root: the daemon's own when it is run by hand, a unit of systemd else.
 
 - The module takes one vendor and product when it is loaded; once it is loaded, modprobe does nothing and says nothing,
   so further ones go by the driver's `new_id`, which lists what it was told and takes duplicates: read before writing.
+  Another process may load it at the same time, and modprobe is as silent then: what is bound shows who was heard.
 - The driver takes every interface that is free.  A mass-storage interface among them would be lost to its own driver,
   so such a device is refused; so is one that is not plugged in, of which nobody can tell.
-- One binding at a time: whether the module is loaded is decided by the one before.
+- One binding at a time in a process: whether the module is loaded is decided by the one before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from dialupd.io.child import LINES, Child, SpawnError
 log = logging.getLogger(__name__)
 
 MASS_STORAGE = "08"
+
+# The generic driver's name among those of USB.
+GENERIC = "usbserial_generic"
 
 # modprobe waits for the probing of every device that the module takes.
 MODPROBE_SECONDS = 30.0
@@ -55,6 +59,8 @@ class UsbSerial:
                 await asyncio.to_thread(self._tell, vendor, product)
             else:
                 await self._load(vendor, product)
+                if not self._is_bound(vendor, product):
+                    await asyncio.to_thread(self._tell, vendor, product)
 
     @property
     def _new_id(self) -> Path:
@@ -63,15 +69,9 @@ class UsbSerial:
     def _has_free_interface(self, vendor: str, product: str) -> bool:
         """Whether there is something to bind; raises BindError if there must not be."""
         name = f"{vendor}:{product}"
-        devices = list(self._devices(vendor, product))
-        if not devices:
+        if not any(self._devices(vendor, product)):
             raise BindError(f"no USB device {name} is plugged in")
-        free = [
-            interface
-            for device in devices
-            for interface in device.parent.glob(f"{device.name}:*")
-            if not (interface / "driver").exists()
-        ]
+        free = [one for one in self._interfaces(vendor, product) if not (one / "driver").exists()]
         storage = [one.name for one in free if _attribute(one, "bInterfaceClass") == MASS_STORAGE]
         if storage:
             raise BindError(
@@ -79,6 +79,14 @@ class UsbSerial:
                 "switch it to its modem mode first (usb_modeswitch)"
             )
         return bool(free)
+
+    def _is_bound(self, vendor: str, product: str) -> bool:
+        """Has the generic driver anything of such a device?"""
+        return any((one / "driver").resolve().name == GENERIC for one in self._interfaces(vendor, product))
+
+    def _interfaces(self, vendor: str, product: str) -> Iterator[Path]:
+        for device in self._devices(vendor, product):
+            yield from device.parent.glob(f"{device.name}:*")
 
     def _devices(self, vendor: str, product: str) -> Iterator[Path]:
         for device in (self._bus / "usb" / "devices").glob("*"):
@@ -96,7 +104,8 @@ class UsbSerial:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise BindError(
-                    f"{self._new_id}: permission denied; only root may bind {vendor}:{product}: run the daemon as root"
+                    f"{self._new_id}: permission denied; only root may bind {vendor}:{product}: "
+                    "have systemd start dialupd, or run it as root"
                 ) from None
             raise BindError(f"the generic serial driver does not take {vendor}:{product}: {error}") from error
         log.info("bound %s:%s to the loaded generic serial driver", vendor, product)
@@ -123,7 +132,7 @@ class UsbSerial:
             why = said[-1] if said else str(status)
             raise BindError(
                 f"usbserial cannot be loaded for {vendor}:{product}: {why}; "
-                "it takes root and the kernel's module package"
+                "it takes root (have systemd start dialupd, or run it as root) and the kernel's module package"
             )
         if not self._new_id.exists():
             raise BindError("usbserial is loaded, but this kernel has no generic serial driver in it")

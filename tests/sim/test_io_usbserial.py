@@ -15,7 +15,7 @@ NOKIA = ("0421", "0405")
 
 
 class Machine:
-    """A sysfs with USB devices and a modprobe that notes its arguments and loads the module."""
+    """A sysfs with USB devices and a modprobe that notes its arguments, loads the module and has 1-1 bound to it."""
 
     def __init__(self, root: Path) -> None:
         self.sysfs = root / "sys"
@@ -23,7 +23,12 @@ class Machine:
         self.new_id = self.sysfs / "bus/usb-serial/drivers/generic/new_id"
         (self.sysfs / "bus/usb/devices").mkdir(parents=True)
         self.modprobe = root / "modprobe"
-        self.program(f'echo "$@" >> {self.asked}; mkdir -p {self.new_id.parent}; touch {self.new_id}')
+        self.taken = self.sysfs / "bus/usb/devices/1-1:1.0/driver"
+        self.program(f"{self.loads}; ln -s {self.sysfs}/bus/usb/drivers/usbserial_generic {self.taken}")
+
+    @property
+    def loads(self) -> str:
+        return f'echo "$@" >> {self.asked}; mkdir -p {self.new_id.parent}; touch {self.new_id}'
 
     def program(self, text: str) -> None:
         self.modprobe.write_text(f"#!/bin/sh\n{text}\n")
@@ -68,6 +73,15 @@ def test_the_first_loads_the_module_and_the_second_is_told(machine: Machine) -> 
     machine.bind(("0421", "0405"), ("0FCA", "00ab"))
     assert machine.asked.read_text() == "usbserial vendor=0x0421 product=0x0405\n"
     assert machine.new_id.read_text() == "0fca 00ab"
+
+
+def test_a_modprobe_that_came_behind_another_is_made_up_for(machine: Machine) -> None:
+    # The module is there by then, with the other's vendor and product, and modprobe says nothing of it.
+    machine.plug("1-1", NOKIA, [("ff", False)])
+    machine.program(machine.loads)
+    machine.bind(NOKIA)
+    assert machine.asked.read_text() == "usbserial vendor=0x0421 product=0x0405\n"
+    assert machine.new_id.read_text() == "0421 0405"
 
 
 def test_what_is_listed_is_not_written_again(machine: Machine) -> None:
@@ -141,7 +155,7 @@ def test_without_permission_the_mend_is_named(machine: Machine) -> None:
             machine.bind(NOKIA)
     else:
         machine.new_id.chmod(stat.S_IRUSR)
-        with pytest.raises(BindError, match="0421:0405: run the daemon as root"):
+        with pytest.raises(BindError, match="only root may bind 0421:0405: have systemd start"):
             machine.bind(NOKIA)
 
 
