@@ -2,11 +2,15 @@
 
 A dial string is digits, `* # + A-D`, the modifiers `, W @ ! T P` and layout blanks (V.250 section 6.3.1).  Layout
 goes, the rest stays; anything else could begin another command and is refused.
+
+What is dialled behind a pause is mostly no telephone number but a calling card's or a PIN.  So a dial string is shown
+`masked`; the whole one goes to the modem alone.
 """
 
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 MAX_LENGTH = 80
 """Characters after cleaning; a modem's command line holds at least 80 (V.250 section 5.2.1 wants 40)."""
@@ -27,6 +31,46 @@ def clean(number: str) -> str:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"the dial string has {len(text)} characters: a modem's command line takes {MAX_LENGTH}")
     return text
+
+
+class Masking(StrEnum):
+    """Which digits of dialled numbers show as `x`; a pause is `,`, `W` or `@`, and counts when it follows a number."""
+
+    NONE = "none"
+    AFTER_PAUSE = "after-pause"
+    ALL = "all"
+
+
+# Polkit is asked with what a caller sent, so it need not be clean: every letter and digit but the modifiers counts.
+_MASKABLE = re.compile(r"[^\W_TPWtpw]")
+_PAUSES = frozenset(",Ww@")
+# With fewer digits before it, a pause waits for the line of a PBX, and the number itself comes behind.
+_SHORTEST_NUMBER = 4
+
+
+def masked(number: str, how: Masking) -> str:
+    """The dial string as it may be shown."""
+    if how is Masking.NONE:
+        return number
+    begin = _behind_number(number) if how is Masking.AFTER_PAUSE else 0
+    return number[:begin] + _MASKABLE.sub("x", number[begin:])
+
+
+def _behind_number(number: str) -> int:
+    """Where what stands behind the number's first pause begins."""
+    digits = 0
+    for index, letter in enumerate(number):
+        if letter in _PAUSES and digits >= _SHORTEST_NUMBER:
+            return index
+        digits += _MASKABLE.match(letter) is not None
+    return len(number)
+
+
+def may_be(shown: str, number: str) -> bool:
+    """May this be the number that is shown so, by whichever masking?"""
+    return len(shown) == len(number) and all(
+        s == n or (s == "x" and _MASKABLE.match(n)) for s, n in zip(shown, number, strict=True)
+    )
 
 
 # Behind a sign other than + a modem reads either a name or, like `&D2`, one letter and a number, and goes on with the

@@ -3,6 +3,8 @@
 The reader's callback turns bytes into lines and lines into replies at once, so nothing waits between a byte's arrival
 and the decision that it causes.  While a command that may end in CONNECT is in flight the port is read byte by byte:
 whatever the far end sends behind the CONNECT line stays in the kernel for the session.
+
+At level debug all of it is logged, but no secret: see `at.secrecy`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from dialupd.at.exchange import Consumed, Exchange, Reply, Stray, Unsolicited
 from dialupd.at.lines import Lexer, Line, Prompt, Wait
 from dialupd.at.results import Final, Result
+from dialupd.at.secrecy import heard, hidden
+from dialupd.io.journal import about
 from dialupd.io.port import READ_BYTES, Lost, Port, PortError
 from dialupd.modem import timing
 
@@ -40,24 +44,34 @@ class Channel:
     """Owns the reading of a port until `release()`, and again after `resume()`."""
 
     def __init__(
-        self, port: Port, name: str, on_unsolicited: Callable[[str], None], on_stray: Callable[[Result], None]
+        self,
+        port: Port,
+        name: str,
+        on_unsolicited: Callable[[str], None],
+        on_stray: Callable[[Result], None],
+        *,
+        handed_over: bool = False,
     ) -> None:
         self.port = port
         self.echoes_only = False
         """Since the last `sync` the modem has said nothing but our own commands."""
-        self.handed_over = False
+        self.handed_over = handed_over
         """The port is lent to a session."""
         self._name = name
+        self._fields = about(MODEM=name)
         self._on_unsolicited = on_unsolicited
         self._on_stray = on_stray
         self._lexer = Lexer()
         self._exchange = Exchange()
         self._reply: asyncio.Future[Reply] | None = None
+        self._sent = ("", "")
+        """The last command and how it is shown: late or garbled, its echo may still come when it has ended."""
         self._turn = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._unsure: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self.resume()
+        if not handed_over:
+            self.resume()
 
     def resume(self) -> None:
         """Read the port from now on."""
@@ -93,24 +107,27 @@ class Channel:
                 self._holder = None
 
     async def command(self, text: str, timeout: float = timing.REPLY, *, shown: str | None = None) -> Reply:
-        """Send one command line when it is our turn and give its reply; `shown` is for the log, without secrets.
+        """Send one command line when it is our turn and give its reply.
 
+        `shown` is for the log and for messages; without one, the secrets that `at.secrecy` knows are left out.
         Raises NoReply after `timeout` seconds, PortLost, PortError, and ValueError for text that is no command line.
         """
         async with self.turn():
-            return await self._command(text, timeout, shown or text, READ_BYTES)
+            return await self._command(text, timeout, shown, READ_BYTES)
 
-    async def afresh(self, text: str, timeout: float, *, chunk: int = READ_BYTES) -> Reply:
+    async def afresh(self, text: str, timeout: float, *, chunk: int = READ_BYTES, shown: str | None = None) -> Reply:
         """Like `command`, with all that has arrived before it forgotten; `chunk` 1 for one that may end in CONNECT."""
         async with self.turn():
             self.flush()
-            return await self._command(text, timeout, text, chunk)
+            return await self._command(text, timeout, shown, chunk)
 
-    async def _command(self, text: str, timeout: float, shown: str, chunk: int) -> Reply:
+    async def _command(self, text: str, timeout: float, shown: str | None, chunk: int) -> Reply:
         data = self._exchange.command(text)
+        shown = shown or hidden(text)
+        self._sent = text, shown
         self.port.chunk = chunk
         self._reply = self._loop.create_future()
-        log.debug("%s > %s", self._name, shown)
+        log.debug("%s > %s", self._name, shown, extra=self._fields)
         try:
             self.port.write(data)
             async with asyncio.timeout(timeout):
@@ -123,7 +140,7 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send bytes that are no command: the escape sequence, a CR that aborts dialling."""
-        log.debug("%s > %a", self._name, data)
+        log.debug("%s > %a", self._name, data, extra=self._fields)
         self.port.write(data)
 
     def flush(self) -> None:
@@ -170,7 +187,8 @@ class Channel:
                     if self._reply is not None and not self._reply.done():
                         self._reply.set_exception(error)
             return False
-        log.debug("%s < %s", self._name, token.text)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s < %s", self._name, heard(token.text, *self._sent), extra=self._fields)
         match self._exchange.line(token.text):
             case Reply() as reply:
                 self.echoes_only = False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialupd.at.dialstring import MAX_LENGTH, clean, touches_line
+from dialupd.at.dialstring import MAX_LENGTH, Masking, clean, masked, may_be, touches_line
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,52 @@ def test_only_what_a_number_is_made_of_comes_through(number: str) -> None:
     assert 0 < len(cleaned) <= MAX_LENGTH
     assert set(cleaned) <= set("0123456789*#+ABCD,W@!TP")
     assert clean(cleaned) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("number", "after_pause", "everything"),
+    [
+        ("5551212", "5551212", "xxxxxxx"),
+        ("+15551212", "+15551212", "+xxxxxxxx"),
+        ("18005551212,,1234567890#,0044", "18005551212,,xxxxxxxxxx#,xxxx", "xxxxxxxxxxx,,xxxxxxxxxx#,xxxx"),
+        ("0W555A", "0W555A", "xWxxxx"),
+        ("0,18005551212W12", "0,18005551212Wxx", "x,xxxxxxxxxxxWxx"),
+        ("123,4567", "123,4567", "xxx,xxxx"),
+        ("1,2,3,4,5", "1,2,3,4,x", "x,x,x,x,x"),
+        ("5551212@99", "5551212@xx", "xxxxxxx@xx"),
+        ("T5555,P5!6", "T5555,Px!x", "Txxxx,Px!x"),
+        ("*99#", "*99#", "*xx#"),
+        ("0000w 55-\n٣", "0000w xx-\nx", "xxxxw xx-\nx"),
+        ("", "", ""),
+    ],
+)
+def test_masked(number: str, after_pause: str, everything: str) -> None:
+    assert masked(number, Masking.NONE) == number
+    assert masked(number, Masking.AFTER_PAUSE) == after_pause
+    assert masked(number, Masking.ALL) == everything
+
+
+_DIALLED = st.text("0123456789*#+ABCD,W@!TP", max_size=20)
+
+
+@given(_DIALLED, st.sampled_from(Masking))
+def test_what_is_masked_stays_masked_and_is_known_again(number: str, how: Masking) -> None:
+    shown = masked(number, how)
+    assert masked(shown, how) == shown
+    assert may_be(shown, number)
+    assert may_be(number, number)
+
+
+@given(_DIALLED, _DIALLED, st.sampled_from(Masking))
+def test_only_what_shows_alike_is_taken_for_it(number: str, other: str, how: Masking) -> None:
+    assert may_be(masked(number, how), other) == (masked(other, how) == masked(number, how))
+
+
+@pytest.mark.parametrize(
+    ("shown", "number"), [("555", "556"), ("55x", "5512"), ("55x", "55,"), ("0,xx", "1,23"), ("xxx", "5,5")]
+)
+def test_another_number(shown: str, number: str) -> None:
+    assert not may_be(shown, number)
 
 
 @pytest.mark.parametrize(

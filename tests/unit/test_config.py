@@ -23,6 +23,7 @@ from dialupd.config.values import (
     Config,
     ExecSession,
     Flow,
+    LoginSession,
     Match,
     Mode,
     ModemEntry,
@@ -31,6 +32,7 @@ from dialupd.config.values import (
     Profile,
     Retry,
     Role,
+    Suspend,
     TcpSession,
     When,
 )
@@ -41,11 +43,18 @@ FULL = """
 [daemon]
 state-directory = "/srv/state"
 probe-unknown = true
+suspend = "keep"
 
 [[modem]]
 name = "rack"
-match = { vendor = "0572", product = "134A", serial = "12345678", interface = "0A", driver = "cdc_acm",
-  path = "pci-*", bus = "usb", device = "/dev/ttyACM*" }
+match.vendor = "0572"
+match.product = "134A"
+match.serial = "12345678"
+match.interface = "0A"
+match.driver = "cdc_acm"
+match.path = "pci-*"
+match.bus = "usb"
+match.device = "/dev/ttyACM*"
 usbserial = true
 speed = 57600
 flow = "none"
@@ -100,6 +109,11 @@ type = "exec"
 command = ["/usr/local/bin/menu", "--modem"]
 user = "bbs"
 
+[session.console]
+type = "login"
+root = true
+login-timeout = "90s"
+
 [session.bbs]
 type = "tcp"
 address = "[::1]:6400"
@@ -122,6 +136,7 @@ def problems(*texts: str) -> list[str]:
 def test_every_key_arrives() -> None:
     config = read(FULL)
     assert (config.daemon.state_directory, config.daemon.probe_unknown) == ("/srv/state", True)
+    assert config.daemon.suspend is Suspend.KEEP
     assert config.modems == (
         ModemEntry(
             name="rack",
@@ -180,9 +195,19 @@ def test_every_key_arrives() -> None:
             auth=(Auth.CHAP, Auth.MSCHAP_V2),
         ),
         "menu": ExecSession("menu", ("/usr/local/bin/menu", "--modem"), "bbs"),
+        "console": LoginSession("console", root=True, login_timeout=90.0),
         "bbs": TcpSession("bbs", "::1", 6400),
         "bus": ClientSession("bus"),
     }
+
+
+def test_credentials_in_place_of_files() -> None:
+    modem = read(MODEM + 'pin-credential = "pin"').modems[0]
+    assert (modem.pin_file, modem.pin_credential) == ("", "pin")
+    session = read(PPP + 'user = "u"\npassword-credential = "isp"\nlogin = [["a", "{password}"]]').sessions["s"]
+    assert isinstance(session, PppSession)
+    assert (session.password_file, session.password_credential) == ("", "isp")
+    assert read(LOGIN).sessions["s"] == LoginSession("s", root=False, login_timeout=60.0)
 
 
 def test_equal_texts_make_equal_configurations() -> None:
@@ -203,6 +228,7 @@ ORIGINATE = '[session.s]\ntype = "ppp"\n[policy.p]\nmode = "originate"\nsession 
 )
 PPP = '[session.s]\ntype = "ppp"\n'
 SERVER = PPP + 'role = "server"\nlocal = "10.0.0.1"\nremote = "10.0.0.2"\n'
+LOGIN = '[session.s]\ntype = "login"\n'
 EXEC = '[session.s]\ntype = "exec"\n'
 
 CASES = [
@@ -310,10 +336,18 @@ CASES = [
         PPP + "[policy.p]\nmode = 'answer'\nsession = 's'",
         "policy.p.session: 's' has role = \"client\"; callers need role",
     ),
+    (
+        MODEM + "pin-file = '/x'\npin-credential = 'x'",
+        "modem[1].pin-credential: stands beside 'pin-file'; one of the two",
+    ),
     # session
     ("[session.s]", "session.s: needs the key 'type': what takes the line"),
-    ("[session.s]\ntype = 'login'", "session.s.type: 'login' is not available in this version; allowed are ppp, tcp"),
-    ("[session.s]\ntype = 'auto'\nppp = 'x'", "session.s.type: 'auto' is not available in this version"),
+    (
+        "[session.s]\ntype = 'auto'\nppp = 'x'",
+        "session.s.type: 'auto' is not available in this version; allowed are ppp",
+    ),
+    (LOGIN + "login-timeout = '2s'", "session.s.login-timeout: '2s' is not a duration in s, min, h or d"),
+    (LOGIN + "user = 'ann'", 'session.s.user: is not a known key of the session type "login"'),
     (PPP + "remote = 'pool'", "session.s.remote: 'pool' is not available in this version; write an IPv4 address"),
     (SERVER + "auth = ['radius']", "session.s.auth[1]: 'radius' is not available in this version; allowed are pap,"),
     (SERVER, "session.s: needs the key 'auth' with role = \"server\": "),
@@ -327,6 +361,13 @@ CASES = [
     (PPP + "local = '10.0.0.256'", "session.s.local: '10.0.0.256' is not an IPv4 address"),
     (PPP + "local = 5", "session.s.local: the number 5 is not an IPv4 address"),
     (PPP + "password-file = '/x'", "session.s.password-file: is of no use without 'user'; add it"),
+    (PPP + "password-credential = 'x'", "session.s.password-credential: is of no use without 'user'; add it"),
+    (
+        PPP + "user = 'u'\npassword-file = '/x'\npassword-credential = 'x'",
+        "session.s.password-credential: stands beside 'password-file'; one of the two, please",
+    ),
+    (PPP + "user = 'u'\npassword-credential = '../x'", "session.s.password-credential: '../x' is not a name"),
+    (PPP + "login = [['a', '{password}']]", "session.s.login: sends {password}, but there is no 'password-file'"),
     (PPP + "login = [['a', '{user}']]", "session.s.login: sends {user}, but there is no 'user'"),
     (PPP + "login = [['a', '{pasword}']]", "session.s.login[1]: '{pasword}' is not {user} or {password}; did you mean"),
     (PPP + "login = [['a']]", "session.s.login[1]: a list is not a pair of printable texts"),
@@ -433,6 +474,7 @@ def test_defaults_are_read_back_from_the_table() -> None:
     written = {row[0].strip("|` "): row[2].strip("`") for row in shown if row[2].startswith("`")}
     text = (
         f"[daemon]\nstate-directory = {written['state-directory']}\nprobe-unknown = {written['probe-unknown']}\n"
+        f"suspend = {written['suspend']}\n"
         + MODEM
         + "".join(f"{key} = {written[key]}\n" for key in ("usbserial", "speed", "flow"))
         + PPP

@@ -157,6 +157,15 @@ def test_trouble_reaches_the_detail() -> None:
     assert "modprobe" in verdict(4, Said())[1]
 
 
+def test_what_pppd_goes_on_without_is_no_trouble() -> None:
+    """In its unit it may not write to /run and /etc."""
+    lines = [
+        f"Failed to create {what}: Read-only file system" for what in ("pid file /run/ppp0.pid", "/etc/ppp/resolv.conf")
+    ]
+    assert said(lines)[0].trouble == ""
+    assert said(["Failed to open /dev/ptmx", *lines])[0].trouble == "Failed to open /dev/ptmx"
+
+
 def test_detail() -> None:
     assert is_detail("sent [LCP EchoReq id=0x1 magic=0x1]")
     assert not is_detail("local  IP address 1.2.3.4")
