@@ -7,13 +7,15 @@ import dialupd.lean  # noqa: F401
 # isort: split
 import argparse
 import asyncio
+import faulthandler
 import sys
 
 from dialupd import __version__
 from dialupd.config.problems import ConfigError
 from dialupd.control import LEVELS
-from dialupd.daemon import StartError, run, set_up_logging
+from dialupd.daemon import Sessions, StartError, run
 from dialupd.io.configfile import DEFAULT, read_config
+from dialupd.logs import set_up_logging
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,8 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         return _check(args.config)
     set_up_logging(args.log_level)
+    # The watchdog's SIGABRT, like a crash, has each thread tell where it is.
+    faulthandler.enable()
     try:
-        asyncio.run(run(args.config, args.bus))
+        asyncio.run(run(args.config, args.bus, Sessions(args.sessions)))
     except StartError as error:
         print(f"dialupd: {error}", file=sys.stderr)
         return 1
@@ -54,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", default=DEFAULT, metavar="FILE", help="the configuration (default: %(default)s)")
     parser.add_argument(
         "--bus", default="system", metavar="BUS", help="system, session, or a D-Bus address (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sessions",
+        choices=[one.value for one in Sessions],
+        default=Sessions.CHILDREN.value,
+        help="where sessions run: children of the daemon, which then needs root's rights; or units of systemd, for "
+        "a daemon without any, whose calls live on when it restarts (default: %(default)s)",
     )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="what to log (default: %(default)s)")
     parser.add_argument(

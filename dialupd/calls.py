@@ -13,11 +13,9 @@ from dialupd.io.store import Store
 from dialupd.model import CallState, CallView, DialupError, ErrorKind, HistoryFilter
 from dialupd.modem import requests, timing
 from dialupd.modem.call import Call
-from dialupd.runtime import Watcher
+from dialupd.runtime import Tell
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[Callable[[Watcher], None]], None]
 
 
 class CallBook:
@@ -31,11 +29,14 @@ class CallBook:
         self._today: dict[tuple[str, str, str], int] = {}
         self._recalled = datetime.date.min
 
-    async def recall(self, store: Store) -> None:
-        """Close what a crash has cut; learn the last call's number, and how often each policy dialled today."""
+    async def recall(self, store: Store, going_on: frozenset[int] = frozenset()) -> None:
+        """Learn the last call's number, and how often each policy dialled today; close what a crash has cut.
+
+        `going_on` are the numbers of calls that were not cut.
+        """
         self._last = store.last_call()
         self._recalled = datetime.date.today()
-        store.close_stale(self._now())
+        store.close_stale(self._now(), going_on)
         midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             rows = await store.query(HistoryFilter(since=int(midnight.timestamp() * 1e6), direction="outgoing"))
@@ -65,6 +66,13 @@ class CallBook:
         numbered = replace(view, call=self._last)
         call = self._calls[numbered.call] = Call(numbered, self._changed, self._now)
         self._tell(lambda watcher: watcher.call_added(numbered))
+        return call
+
+    def resume(self, view: CallView) -> Call:
+        """A call that goes on over a restart, under its own number; published at once."""
+        self._last = max(self._last, view.call)
+        call = self._calls[view.call] = Call(view, self._changed, self._now)
+        self._tell(lambda watcher: watcher.call_added(view))
         return call
 
     def get(self, number: int) -> Call:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from dialupd import __version__
+from dialupd.at.dialstring import Masking
 from dialupd.config.values import Mode, Policy
 from dialupd.model import CallView, DialOptions, DialupError, ErrorKind, HistoryFilter, ModemState, ModemView
 from dialupd.modem import requests
@@ -32,6 +33,10 @@ class Desk:
     @property
     def config_error(self) -> str:
         return self._registry.config_error
+
+    @property
+    def masking(self) -> Masking:
+        return self._registry.config.daemon.mask_numbers
 
     def subscribe(self, watcher: Watcher) -> None:
         self._registry.subscribe(watcher)

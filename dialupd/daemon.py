@@ -1,7 +1,9 @@
 """The composition root: every part is made here and given to those that need it.
 
 The bus may go and come back: modems and calls go on meanwhile.  SIGTERM and SIGINT end in order, SIGHUP reads the
-configuration again.  The watchdog of the service manager is fed by the loop, so a loop that hangs is noticed.
+configuration again.  The watchdog of the service manager is fed only while the loop and every modem's owner are alive.
+When the service manager restarts the daemon, SIGTERM hangs nothing up: what the descriptor store and the session units
+hold is taken over by the next daemon.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import fcntl
 import logging
 import os
 import signal
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +24,24 @@ from dialupd import __version__
 from dialupd.bus.address import ConnectionLost
 from dialupd.bus.connection import NameTaken
 from dialupd.bus.front import Front, serve
+from dialupd.bus.logind import Sleep
+from dialupd.bus.systemd import Systemd
 from dialupd.bus.wire import BusError
+from dialupd.chronicle import Chronicle
 from dialupd.control import Desk
-from dialupd.io.configfile import read_config
+from dialupd.events import BUS_BACK, BUS_LOST, DAEMON_STARTED, DAEMON_STOPPING, DEFECT
+from dialupd.io.configfile import read_config, read_last_good
+from dialupd.io.fdstore import inherited
+from dialupd.io.journal import about
 from dialupd.io.notify import Notifier
 from dialupd.io.store import Store
 from dialupd.model import CallView, ModemView
 from dialupd.registry import Registry
 from dialupd.runtime import Quiet
 from dialupd.sessions.base import RuntimePaths
+from dialupd.sleep import Sleeper
+from dialupd.system import AsService, ByHand
+from dialupd.wishes import WishKeeper
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +51,12 @@ RECONNECT_MAX = 30.0
 
 
 RUN_DIRECTORY = Path("/run/dialupd")
+
+SYSTEM_BUS = "system"
+"""Where systemd is, whatever bus we serve on."""
+
+RESTARTS = frozenset({"restart", "try-restart"})
+"""Jobs of our own unit after which another daemon comes."""
 
 
 class StartError(Exception):
@@ -87,13 +104,33 @@ class StatusLine(Quiet):
         self._notifier.status(self.text())
 
 
-async def run(config_file: str, bus: str) -> None:
+class Sessions(StrEnum):
+    """Where sessions run: as children of the daemon, or in units of the service manager."""
+
+    CHILDREN = "children"
+    UNITS = "units"
+
+
+async def run(config_file: str, bus: str, sessions: Sessions) -> None:
     """Run until a signal ends it; StartError when the bus cannot be had at the start."""
     notifier = Notifier()
+    descriptors = inherited(os.environ)
     with _run_directory() as run_directory:
-        registry = Registry(config_file, partial(read_config, config_file), RuntimePaths(run_directory))
+        systemd = Systemd(SYSTEM_BUS)
+        system = (
+            AsService(systemd, run_directory, notifier, descriptors)
+            if sessions is Sessions.UNITS
+            else ByHand(RuntimePaths(run_directory), notifier)
+        )
+        last_good = partial(read_last_good, config_file)
+        registry = Registry(config_file, partial(read_config, config_file), system, last_good=last_good)
+        registry.subscribe(Chronicle(Desk(registry), asyncio.get_running_loop().time))
         registry.load()
         store = Store(registry.config.daemon.state_directory)
+        wishes = WishKeeper(run_directory, registry.wishes)
+        if sessions is Sessions.UNITS:  # else nobody tells a restart from a fresh start
+            registry.wish(wishes.read())
+            registry.subscribe(wishes)
         registry.subscribe(Historian(store))
         registry.subscribe(StatusLine(registry, notifier))
         try:
@@ -101,18 +138,29 @@ async def run(config_file: str, bus: str) -> None:
             async with asyncio.TaskGroup() as group:
                 on_bus = group.create_task(_stay_on_bus(front, bus, registry), name="bus")
                 await registry.start(store)
-                watchdog = group.create_task(_feed(notifier), name="watchdog")
+                sleeper = Sleeper(registry)
+                helpers = [group.create_task(_feed(notifier, registry), name="watchdog")]
+                if bus == SYSTEM_BUS:
+                    sleep = Sleep(SYSTEM_BUS, sleeper.before, sleeper.after)
+                    helpers.append(group.create_task(sleep.run(), name="sleep"))
                 with _signals(registry, notifier) as stop:
                     notifier.ready(StatusLine(registry, notifier).text())
-                    log.info("dialupd %s is ready on the bus %s", __version__, bus)
+                    started = about(DAEMON_STARTED, VERSION=__version__, BUS=bus)
+                    log.info("dialupd %s is ready on the bus %s", __version__, bus, extra=started)
                     await stop.wait()
-                log.info("ending: calls are hung up")
-                notifier.stopping("hanging up")
-                await registry.close()
+                keep = sessions is Sessions.UNITS and await systemd.own_job() in RESTARTS
+                stopping = about(DAEMON_STOPPING, REASON="restart" if keep else "stop")
+                log.info("ending: calls %s", "go on without us" if keep else "are hung up", extra=stopping)
+                notifier.stopping("restarting" if keep else "hanging up")
+                await registry.close(keep_calls=keep)
                 on_bus.cancel()
-                watchdog.cancel()
+                for task in helpers:
+                    task.cancel()
         finally:
-            await registry.close()
+            # In order it is closed already; after a defect the next daemon takes over what it can.
+            await registry.close(keep_calls=True)
+            await system.close()
+            await systemd.close()
             await store.close()
             notifier.close()
 
@@ -134,11 +182,11 @@ async def _stay_on_bus(front: Front, bus: str, registry: Registry) -> None:
     try:
         while True:
             reason = await front.wait_closed()
-            log.warning("the bus is gone (%s); modems and calls go on", reason)
+            log.warning("the bus is gone (%s); modems and calls go on", reason, extra=about(BUS_LOST, REASON=reason))
             registry.unsubscribe(front)
             await front.close()
             front = await _reconnect(bus, registry)
-            log.info("the bus is back")
+            log.info("the bus is back", extra=about(BUS_BACK))
     finally:
         await front.close()
 
@@ -154,10 +202,15 @@ async def _reconnect(bus: str, registry: Registry) -> Front:
         pause = min(2 * pause, RECONNECT_MAX)
 
 
-async def _feed(notifier: Notifier) -> None:
+async def _feed(notifier: Notifier, registry: Registry) -> None:
+    """Tell systemd that the loop and every modem's owner are alive; silence has it restart us, and calls live on."""
     if notifier.watchdog_interval is None:
         return
     while True:
+        if hung := registry.hung():
+            text = "%s hangs: the watchdog is not fed any more, systemd starts the daemon anew"
+            log.critical(text, hung, extra=about(DEFECT, MODEM=hung))
+            return
         notifier.watchdog()
         await asyncio.sleep(notifier.watchdog_interval)
 
@@ -204,36 +257,3 @@ def _lock_directory(directory: Path, stack: contextlib.ExitStack) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-class _Formatter(logging.Formatter):
-    """The journal's priority prefixes where the journal reads (sd-daemon(3)), the time where a person does."""
-
-    PRIORITIES: Mapping[int, int] = {10: 7, 20: 6, 30: 4, 40: 3, 50: 2}
-
-    def __init__(self, journal: bool) -> None:
-        super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)s %(message)s")
-        self._journal = journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if not self._journal:
-            return text
-        prefix = f"<{self.PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(prefix + line for line in text.splitlines())
-
-
-def set_up_logging(level: str) -> None:
-    """Log to stderr, where the journal or a person reads."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(_is_journal()))
-    logger = logging.getLogger("dialupd")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(level.upper())
-
-
-def _is_journal() -> bool:
-    """Does stderr lead to the journal?  The variable alone may be inherited from a service (systemd.exec(5))."""
-    status = os.fstat(2)
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -10,7 +10,7 @@ Times are microseconds since the epoch, realtime, 0 for "not yet"; rates are bit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -205,6 +205,8 @@ class CallView:
     dns: tuple[str, ...] = ()
     rx_bytes: int = 0
     tx_bytes: int = 0
+    detail: str = field(default="", compare=False)
+    """A sentence on the end, "" where the reason says all: for the log, neither published nor kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ replay what exists: the observer reads `modems()` and `calls()` in the same step
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from dialupd.at.dialstring import Masking
 from dialupd.model import CallView, DialOptions, HistoryFilter, ModemView
 
 
@@ -44,6 +45,10 @@ class Watcher(Protocol):
 
     def manager_changed(self) -> None:
         """ConfigError or the policies changed."""
+
+
+Tell = Callable[[Callable[[Watcher], None]], None]
+"""Calls every watcher."""
 
 
 class Quiet:
@@ -88,6 +93,10 @@ class Control(Protocol):
     @property
     def config_error(self) -> str:
         """What is wrong with the configuration on disk, or ""."""
+
+    @property
+    def masking(self) -> Masking:
+        """How numbers are shown."""
 
     def modems(self) -> Sequence[ModemView]:
         """All modems, as they are now."""

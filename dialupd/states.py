@@ -88,6 +88,10 @@ IN_CALL = frozenset({S.RINGING, S.ANSWERING, S.DIALING, S.CONNECTED, S.HANGING_U
 """States in which a call is under way or being ended."""
 
 
+BOUNDED = frozenset({S.BINDING, S.PROBING, S.RINGING, S.ANSWERING, S.DIALING, S.HANGING_UP, S.RESETTING})
+"""States that end by themselves in a time that is known, whatever the modem does."""
+
+
 class CallEvent(Enum):
     ANSWER = "the call is being answered"
     CONNECT = "the modems are connected"

@@ -94,7 +94,8 @@ class Client:
         Raises BusError, NoDaemon.
         """
         call = MethodCall(NAME, path, interface, member, signature, body)
-        flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION
+        # Whoever stopped the daemon does not want it back because somebody looks.
+        flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION | MessageFlag.NO_AUTOSTART
         try:
             reply = await self._connection.call(call, within=within, flags=flags, wants_fds=True)
         except BusError as error:
@@ -146,6 +147,7 @@ class Follower:
         self._items: deque[Signal | OwnerChanged] = deque()
         self._wake = asyncio.Event()
         self._trouble = ""
+        self._told = False
 
     async def start(self) -> None:
         self._connection.on_signal.append(self._on_signal)
@@ -155,7 +157,8 @@ class Follower:
             await self._connection.ask_bus("AddMatch", "s", [rule])
         try:
             (owner,) = await self._connection.ask_bus("GetNameOwner", "s", [NAME])
-            self.owner = str(owner)
+            if not self._told:  # a change that came right behind the answer is newer than it
+                self.owner = str(owner)
         except BusError as error:
             if error.name != _ERROR + "NameHasNoOwner":
                 raise
@@ -167,7 +170,7 @@ class Follower:
     def _on_signal(self, message: Message) -> None:
         if message.sender == BUS_NAME:
             if message.member == "NameOwnerChanged" and message.body[0] == NAME:
-                self.owner = message.body[2]
+                self.owner, self._told = message.body[2], True
                 self._put(OwnerChanged(self.owner))
         elif message.sender == self.owner:
             body = [unwrap(value) for value in message.body]

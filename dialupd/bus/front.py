@@ -156,7 +156,7 @@ async def serve(bus: str, control: Control) -> Front:
     """
     connection = await Connection.open(bus)
     try:
-        front = Front(connection, Service(connection, authority_for(bus, connection)), control)
+        front = Front(connection, Service(connection, authority_for(bus, connection, lambda: control.masking)), control)
         front.publish()
         await connection.request_name(NAME)
     except BaseException:

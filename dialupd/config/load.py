@@ -19,6 +19,7 @@ from dialupd.config.values import (
     Config,
     Daemon,
     ExecSession,
+    LoginSession,
     Match,
     Mode,
     ModemEntry,
@@ -57,7 +58,12 @@ def load(files: Sequence[tuple[str, bytes]]) -> Config:
 
 def _daemon(table: Table, problems: list[Problem]) -> Daemon:
     r = Reader(table, s.DAEMON, problems)
-    return Daemon(state_directory=r.get(s.STATE_DIRECTORY), probe_unknown=r.get(s.PROBE_UNKNOWN))
+    return Daemon(
+        state_directory=r.get(s.STATE_DIRECTORY),
+        probe_unknown=r.get(s.PROBE_UNKNOWN),
+        mask_numbers=r.get(s.MASK_NUMBERS),
+        suspend=r.get(s.SUSPEND),
+    )
 
 
 def _check_modem_names(tables: Iterable[Table], modems: Iterable[ModemEntry], problems: list[Problem]) -> None:
@@ -82,11 +88,14 @@ def _modem(table: Table, policies: dict[str, Policy], problems: list[Problem]) -
         profile=r.get(s.PROFILE),
         country=r.get(s.COUNTRY),
         pin_file=r.get(s.PIN_FILE),
+        pin_credential=r.get(s.PIN_CREDENTIAL),
         apn=r.get(s.APN),
         policy=r.get(s.MODEM_POLICY),
     )
     if entry.usbserial and not {"vendor", "product"} <= match_table.items.keys():
         r.tell(s.USBSERIAL, "needs match.vendor and match.product: they say what the generic driver may take")
+    if entry.pin_credential and r.has(s.PIN_FILE):
+        r.tell(s.PIN_CREDENTIAL, "stands beside 'pin-file'; one of the two, please")
     if entry.policy and entry.policy not in policies:
         r.tell(s.MODEM_POLICY, f"there is no [policy.{entry.policy}]{nearest(entry.policy, policies)}")
     return entry
@@ -183,6 +192,8 @@ def _session(name: str, table: Table, problems: list[Problem]) -> Session | None
         case SessionType.TCP:
             host, port = r.get(s.TCP_ADDRESS)
             return TcpSession(name, host, port)
+        case SessionType.LOGIN:
+            return LoginSession(name, root=r.get(s.ROOT), login_timeout=r.get(s.LOGIN_TIMEOUT))
         case SessionType.EXEC:
             return ExecSession(name, command=r.get(s.COMMAND), user=r.get(s.EXEC_USER))
         case SessionType.CLIENT:
@@ -198,6 +209,7 @@ def _ppp(name: str, r: Reader) -> PppSession:
         role=r.get(s.ROLE),
         user=r.get(s.PPP_USER),
         password_file=r.get(s.PASSWORD_FILE),
+        password_credential=r.get(s.PASSWORD_CREDENTIAL),
         default_route=r.get(s.DEFAULT_ROUTE),
         metric=r.get(s.METRIC),
         dns=r.get(s.DNS),
@@ -215,10 +227,14 @@ def _ppp(name: str, r: Reader) -> PppSession:
                 r.tell(setting, f"needs the key '{setting.key}' with role = \"server\": {setting.help}")
     if session.local and session.local == session.remote:
         r.tell(s.REMOTE, "is the address of this end too; the two must differ")
-    if session.password_file and not r.has(s.PPP_USER):
-        r.tell(s.PASSWORD_FILE, "is of no use without 'user'; add it")
+    for setting in (s.PASSWORD_FILE, s.PASSWORD_CREDENTIAL):
+        if r.has(setting) and not r.has(s.PPP_USER):
+            r.tell(setting, "is of no use without 'user'; add it")
+    if session.password_credential and r.has(s.PASSWORD_FILE):
+        r.tell(s.PASSWORD_CREDENTIAL, "stands beside 'password-file'; one of the two, please")
     sent = "".join(send for _, send in session.login)
-    for word, setting in (("{user}", s.PPP_USER), ("{password}", s.PASSWORD_FILE)):
-        if word in sent and not r.has(setting):
-            r.tell(s.LOGIN, f"sends {word}, but there is no '{setting.key}'")
+    if "{user}" in sent and not r.has(s.PPP_USER):
+        r.tell(s.LOGIN, "sends {user}, but there is no 'user'")
+    if "{password}" in sent and not (r.has(s.PASSWORD_FILE) or r.has(s.PASSWORD_CREDENTIAL)):
+        r.tell(s.LOGIN, "sends {password}, but there is no 'password-file' and no 'password-credential'")
     return session

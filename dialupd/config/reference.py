@@ -23,7 +23,7 @@ a call takes its change when the call has ended.
 
 An unknown key is an error, and so is a key that has no effect where it stands. In the messages `modem[2]` is the second
 `[[modem]]` of the file. Secrets do not belong in these files: `password-file` and `pin-file` name the files that hold
-them.
+them, `password-credential` and `pin-credential` what systemd keeps; see [sessions.md](sessions.md#secrets).
 """
 
 EXAMPLE = """\
@@ -94,6 +94,9 @@ NOTES = """\
 - Redialling: the pause begins with `first`, doubles up to `max`, and begins anew after a call that stayed connected for
   45 s. Refused credentials, a phone without a data modem and a digital line end redialling at once, as do the limits:
   the policy is then blocked until `dialupctl resume`, by the limit of the day until midnight at the longest.
+- Dialled numbers are shown masked: of `18005551212,,12345678` the log, the bus, the history, polkit and programs of
+  sessions see `18005551212,,xxxxxxxx` with the default of `mask-numbers`, and only the modem gets the digits behind the
+  pause. A pause behind three digits or fewer waits for the line of a PBX and hides nothing: `0,5551212`.
 - Durations are whole numbers with `s`, `min`, `h` or `d`: "90s", "10min", "1h 30min".
 """
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from dialupd.at.dialstring import Masking
 from dialupd.config import kinds
 from dialupd.config.kinds import Kind, choice, duration, list_of, one_of_numbers, whole
 from dialupd.config.values import (
     Auth,
     Daemon,
     Flow,
+    LoginSession,
     Match,
     Mode,
     ModemEntry,
@@ -26,6 +28,7 @@ from dialupd.config.values import (
     Retry,
     Role,
     SessionType,
+    Suspend,
     When,
 )
 
@@ -80,7 +83,17 @@ PROBE_UNKNOWN = Setting(
     "probe-unknown", kinds.BOOLEAN, _DAEMON.probe_unknown,
     "look for modems on serial devices that no [[modem]] names (never on serial cables and Bluetooth)",
 )  # fmt: skip
-DAEMON = _section("[daemon]", "The daemon itself.", STATE_DIRECTORY, PROBE_UNKNOWN)
+MASK_NUMBERS = Setting(
+    "mask-numbers", choice(Masking), _DAEMON.mask_numbers,
+    "which digits of dialled numbers show as `x` wherever a number is shown; behind a pause (`,`, `W` or `@`) that "
+    "follows a number mostly stand a calling card's, or a PIN",
+)  # fmt: skip
+SUSPEND = Setting(
+    "suspend", choice(Suspend), _DAEMON.suspend,
+    "what becomes of calls when the machine is about to sleep: they are ended in order, or kept; a sleeping machine "
+    "does not answer the far end, so kept calls last only through a short sleep, if the modem has power meanwhile",
+)  # fmt: skip
+DAEMON = _section("[daemon]", "The daemon itself.", STATE_DIRECTORY, PROBE_UNKNOWN, MASK_NUMBERS, SUSPEND)
 
 _MATCH = Match()
 VENDOR = Setting("vendor", kinds.HEX4, _MATCH.vendor, "USB vendor")
@@ -117,7 +130,14 @@ PROFILE = Setting(
     "a built-in tuning: `voip` limits the modulation for lines that run over the Internet",
 )  # fmt: skip
 COUNTRY = Setting("country", kinds.COUNTRY, _MODEM.country, "country of the line, set with AT+GCI")
-PIN_FILE = Setting("pin-file", kinds.PATH, _MODEM.pin_file, "file with the PIN of the SIM card")
+PIN_FILE = Setting(
+    "pin-file", kinds.PATH, _MODEM.pin_file,
+    "file with the PIN of the SIM card; root's, and only root and the daemon's group may read it",
+)  # fmt: skip
+PIN_CREDENTIAL = Setting(
+    "pin-credential", kinds.NAME, _MODEM.pin_credential,
+    "credential of dialupd.service with the PIN of the SIM card, instead of `pin-file`",
+)  # fmt: skip
 APN = Setting("apn", kinds.APN, _MODEM.apn, "access point name of phones and sticks, set with AT+CGDCONT")
 MODEM_POLICY = Setting(
     "policy", kinds.NAME, _MODEM.policy, "the policy the modem follows; without one it only does what is asked by hand"
@@ -125,7 +145,7 @@ MODEM_POLICY = Setting(
 MODEM = _section(
     "[[modem]]", "A modem, or a kind of modem. The first entry that fits a device is used.",
     MODEM_NAME, SubTable("match", MATCH, "which devices the entry is for", required=True),
-    USBSERIAL, SPEED, FLOW, INIT, PROFILE, COUNTRY, PIN_FILE, APN, MODEM_POLICY,
+    USBSERIAL, SPEED, FLOW, INIT, PROFILE, COUNTRY, PIN_FILE, PIN_CREDENTIAL, APN, MODEM_POLICY,
 )  # fmt: skip
 
 _RETRY = Retry()
@@ -188,7 +208,7 @@ POLICY = _section(
 )  # fmt: skip
 
 SESSION_TYPE = Setting(
-    "type", choice(SessionType, later=("login", "auto")), SessionType.CLIENT, "what takes the line", required=True
+    "type", choice(SessionType, later=("auto",)), SessionType.CLIENT, "what takes the line", required=True
 )
 
 _PPP = PppSession("")
@@ -198,8 +218,13 @@ ROLE = Setting(
 )
 PPP_USER = Setting("user", kinds.WORD, _PPP.user, "name that the far end knows us by", only=_CLIENT)
 PASSWORD_FILE = Setting(
-    "password-file", kinds.PATH, _PPP.password_file, "file whose first line is the password; wants `user`", only=_CLIENT
-)
+    "password-file", kinds.PATH, _PPP.password_file,
+    "file whose first line is the password, which only root may read; wants `user`", only=_CLIENT,
+)  # fmt: skip
+PASSWORD_CREDENTIAL = Setting(
+    "password-credential", kinds.NAME, _PPP.password_credential,
+    "credential of dialupd-ppp@.service with the password, instead of `password-file`", only=_CLIENT,
+)  # fmt: skip
 DEFAULT_ROUTE = Setting(
     "default-route", kinds.BOOLEAN, _PPP.default_route, "send everything else over this link", only=_CLIENT
 )
@@ -229,11 +254,22 @@ AUTH = Setting(
 )  # fmt: skip
 PPP = _section(
     '[session.NAME] with type = "ppp"', "PPP on the line, by pppd.",
-    SESSION_TYPE, ROLE, PPP_USER, PASSWORD_FILE, DEFAULT_ROUTE, METRIC, DNS, IDLE, LOGIN, OPTIONS, LOCAL, REMOTE, AUTH,
+    SESSION_TYPE, ROLE, PPP_USER, PASSWORD_FILE, PASSWORD_CREDENTIAL, DEFAULT_ROUTE, METRIC, DNS, IDLE, LOGIN, OPTIONS,
+    LOCAL, REMOTE, AUTH,
     decider="role",
 )  # fmt: skip
 TCP_ADDRESS = Setting("address", kinds.ADDRESS, ("", 0), "the service, by name or by address", required=True)
 TCP = _section('[session.NAME] with type = "tcp"', "The line is joined to a TCP service.", SESSION_TYPE, TCP_ADDRESS)
+
+_LOGIN = LoginSession("")
+ROOT = Setting("root", kinds.BOOLEAN, _LOGIN.root, "let root log in too")
+LOGIN_TIMEOUT = Setting(
+    "login-timeout", duration(5, 3600), _LOGIN.login_timeout, "time to give name and password; then the call ends"
+)
+LOGIN_SESSION = _section(
+    '[session.NAME] with type = "login"', "The line is a terminal at which people log in.",
+    SESSION_TYPE, ROOT, LOGIN_TIMEOUT,
+)  # fmt: skip
 COMMAND = Setting("command", kinds.COMMAND, (), "the program and its arguments; no shell is between", required=True)
 EXEC_USER = Setting("user", kinds.USER_NAME, "", "who runs it; without one, the daemon's own user")
 EXEC = _section(
@@ -243,7 +279,13 @@ EXEC = _section(
 CLIENT = _section(
     '[session.NAME] with type = "client"', "The line waits for a program that takes it over D-Bus.", SESSION_TYPE
 )
-SESSIONS = {SessionType.PPP: PPP, SessionType.TCP: TCP, SessionType.EXEC: EXEC, SessionType.CLIENT: CLIENT}
+SESSIONS = {
+    SessionType.PPP: PPP,
+    SessionType.TCP: TCP,
+    SessionType.LOGIN: LOGIN_SESSION,
+    SessionType.EXEC: EXEC,
+    SessionType.CLIENT: CLIENT,
+}
 
-ALL = (DAEMON, MODEM, MATCH, POLICY, RETRY, PPP, TCP, EXEC, CLIENT)
+ALL = (DAEMON, MODEM, MATCH, POLICY, RETRY, PPP, TCP, LOGIN_SESSION, EXEC, CLIENT)
 TOP = ("daemon", "modem", "policy", "session")

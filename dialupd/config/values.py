@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from dialupd.at.dialstring import Masking
+
 Argv = tuple[str, ...]
 
 
@@ -50,6 +52,7 @@ class SessionType(StrEnum):
 
     PPP = "ppp"
     TCP = "tcp"
+    LOGIN = "login"
     EXEC = "exec"
     CLIENT = "client"
 
@@ -67,10 +70,19 @@ class Auth(StrEnum):
     MSCHAP_V2 = "mschap-v2"
 
 
+class Suspend(StrEnum):
+    """What becomes of the calls when the machine is about to sleep."""
+
+    HANG_UP = "hang-up"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True)
 class Daemon:
     state_directory: str = "/var/lib/dialupd"
     probe_unknown: bool = False
+    mask_numbers: Masking = Masking.AFTER_PAUSE
+    suspend: Suspend = Suspend.HANG_UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class ModemEntry:
     profile: Profile = Profile.NONE
     country: str = ""
     pin_file: str = ""
+    pin_credential: str = ""
     apn: str = ""
     policy: str = ""
 
@@ -140,6 +153,7 @@ class PppSession:
     role: Role = Role.CLIENT
     user: str = ""
     password_file: str = ""
+    password_credential: str = ""
     default_route: bool = False
     metric: int = 700
     dns: bool = False
@@ -161,6 +175,15 @@ class TcpSession:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSession:
+    """`type = "login"`: agetty and login on the line; `root`: whether root may log in; `login_timeout` until in."""
+
+    name: str
+    root: bool = False
+    login_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ExecSession:
     """`type = "exec"`: the line is the program's stdin, stdout and stderr; `user` "" is the daemon's own."""
 
@@ -176,7 +199,7 @@ class ClientSession:
     name: str
 
 
-Session = PppSession | TcpSession | ExecSession | ClientSession
+Session = PppSession | TcpSession | LoginSession | ExecSession | ClientSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Each child leads a session and so a process group of its own, whose number is the child's.  Its end is told by a
 pidfd: no thread, no signal handler, and no pipe held open by a grandchild keeps us waiting.  `stop` climbs a ladder of
-signals and kills what is left of the group.  Whoever spawns a child waits for it or stops it.
+signals and kills what is left of the group; `hang_up` reaches the groups that a shell on a terminal has made for its
+jobs.  Whoever spawns a child waits for it or stops it.
 """
 
 from __future__ import annotations
@@ -149,10 +150,10 @@ class Child:
     ) -> Child:
         """Start `argv`; raises SpawnError.
 
-        `env` is the whole environment (None: ours, without what systemd tells the daemon alone); with `user` its HOME,
-        USER, LOGNAME and SHELL are that user's.  `stdout` or `stderr` as LINES go to `on_line`.  With
-        `controlling_tty` the terminal on stdin becomes the session's own, so that its hang-up reaches the program as
-        SIGHUP.  Our copies of the descriptors stay ours.
+        `env` is the whole environment (None: ours, without what systemd tells the daemon alone); with `user`, who may
+        be ourselves, its HOME, USER, LOGNAME and SHELL are that user's.  `stdout` or `stderr` as LINES go to `on_line`.
+        With `controlling_tty` the terminal on stdin becomes the session's own, so that its hang-up reaches the program
+        as SIGHUP.  Our copies of the descriptors stay ours.
         """
         program = shutil.which(argv[0], path=(env or os.environ).get("PATH"))
         if program is None:
@@ -176,9 +177,9 @@ class Child:
                 env=environment,
                 cwd=cwd,
                 pass_fds=tuple(pass_fds),
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=account.groups if account else None,
+                user=account.uid if account and account.differs else None,
+                group=account.gid if account and account.differs else None,
+                extra_groups=account.groups if account and account.differs else None,
                 # setsid(1) makes the session itself, and would have to fork if the child led a group already.
                 start_new_session=not controlling_tty,
             )
@@ -234,6 +235,36 @@ class Child:
         self._ended.set_result(self.status)
 
 
+def hang_up(terminal: int, spared: int) -> None:
+    """SIGHUP to all whose terminal it is (a device number), but for one group, which is told otherwise.
+
+    The kernel tells the leader of the session and the foreground only, and not every shell tells its other jobs.
+    """
+    number = os.major(terminal) << 8 | os.minor(terminal) & 0xFF | (os.minor(terminal) & ~0xFF) << 12
+    with contextlib.ExitStack() as opened:
+        found = []
+        for process in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
+            if _is_on(process, number, spared):
+                with contextlib.suppress(OSError):
+                    pidfd = os.pidfd_open(process)
+                    opened.callback(os.close, pidfd)
+                    if _is_on(process, number, spared):
+                        found.append(pidfd)
+        # Found first: with the first one told, the leader may end, and then it is no one's terminal any more.
+        for pidfd in found:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(pidfd, signal.SIGHUP)
+
+
+def _is_on(process: int, terminal: int, spared: int) -> bool:
+    try:
+        text = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return False
+    group, _, its_terminal = text.rpartition(b")")[2].split()[2:5]
+    return int(its_terminal) == terminal and int(group) != spared
+
+
 def inherited_environment() -> dict[str, str]:
     """Our environment, as a child may have it."""
     return {name: value for name, value in os.environ.items() if name not in PRIVATE_VARIABLES}
@@ -241,22 +272,22 @@ def inherited_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Who a child runs as; None where we are that user already and may not set what is set."""
+    """Who a child runs as; nothing is to be set where we are that user already, who may not set it."""
 
+    differs: bool
     uid: int
     gid: int
     groups: list[int]
     environment: Mapping[str, str]
 
     @classmethod
-    def of(cls, user: str) -> _Account | None:
+    def of(cls, user: str) -> _Account:
         try:
             entry = pwd.getpwnam(user)
         except KeyError:
             raise SpawnError(f"user {user!r} does not exist; create it or mend the configuration") from None
-        if entry.pw_uid == os.geteuid() != 0:
-            return None
         return cls(
+            entry.pw_uid != os.geteuid(),
             entry.pw_uid,
             entry.pw_gid,
             os.getgrouplist(user, entry.pw_gid),

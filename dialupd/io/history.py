@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dialupd.at.dialstring import Masking, masked
 from dialupd.model import CallState, CallView, Direction, EndReason, HistoryFilter, SessionState
 
 Value = str | int
@@ -28,7 +29,7 @@ READ = f"SELECT {', '.join(COLUMNS)} FROM calls"  # noqa: S608 - constant names
 NEWEST_FIRST = "ORDER BY start_time DESC, call DESC"
 CLOSE_STALE = (
     "UPDATE calls SET state = ?, session_state = ?, end_reason = ?, end_time = max(?, start_time, connect_time)"
-    " WHERE state != ?"
+    " WHERE state != ? AND call NOT IN (SELECT value FROM json_each(?))"
 )
 PRUNE = (
     "DELETE FROM calls WHERE (start_time, call) <="
@@ -82,7 +83,10 @@ def view_of(row: Sequence[Value]) -> CallView:
 
 
 def select(wanted: HistoryFilter) -> tuple[str, list[Value]]:
-    """The query for a filter; `number` is either end of the call, `until` is the first time that is too late."""
+    """The query for a filter; `until` is the first time that is too late.
+
+    `number` is either end of the call; a dialled one is found by the whole number too, however its row was masked.
+    """
     conditions: list[str] = []
     values: list[Value] = []
     for condition, value in (
@@ -90,12 +94,14 @@ def select(wanted: HistoryFilter) -> tuple[str, list[Value]]:
         ("start_time < ?", wanted.until),
         ("modem = ?", wanted.modem),
         ("policy = ?", wanted.policy),
-        ("? IN (number, caller_id)", wanted.number),
         ("direction = ?", wanted.direction),
     ):
         if value:
             conditions.append(condition)
             values.append(_plain(value))
+    if wanted.number:
+        conditions.append("(caller_id = ? OR number IN (?, ?, ?))")
+        values += [_plain(wanted.number), *(_plain(masked(wanted.number, how)) for how in Masking)]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     limit = "LIMIT ?" if wanted.limit else ""
     if wanted.limit:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import select
 import struct
@@ -43,6 +44,8 @@ from dialupd.io.tty import (
     port_error,
     set_raw,
 )
+
+log = logging.getLogger(__name__)
 
 __all__ = ["READ_BYTES", "Flow", "Lines", "Lost", "Port", "PortError", "PortFault"]
 
@@ -99,6 +102,41 @@ class Port:
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def adopt(
+        cls,
+        path: str,
+        speed: int,
+        flow: Flow,
+        fd: int,
+        *,
+        carrier_counts: bool,
+        lock_directory: str = LOCK_DIRECTORY,
+    ) -> Port:
+        """A port that was kept open over a restart of the daemon, lent to a session; settings are left as they are."""
+        try:
+            lock = UucpLock.take(path, lock_directory)
+        except LockHeldError as error:
+            log.warning("%s: %s; it is ours nevertheless, with a call on it", path, error)
+            lock = UucpLock(None)
+        os.set_blocking(fd, False)
+        port = cls(path, speed, flow, lock, fd)
+        port._carrier_counts = carrier_counts
+        return port
+
+    def leave(self) -> None:
+        """Forget the port without a trace on the line: another descriptor of it is kept elsewhere."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._fd >= 0:
+            fd = self._fd
+            self._forget_fd()
+            os.close(fd)
+        self._lock.release()
+        self._loop.remove_reader(self._watch.fileno())
+        self._watch.close()
 
     async def reopen(self) -> None:
         """Open again after a loss or for a fresh start; the lock is kept, reading is stopped, DTR drops between."""
@@ -315,17 +353,11 @@ class Port:
 
     def _drop_fd(self, then: Callable[[], None] = lambda: None) -> None:
         """Close the descriptor, then call `then`; whoever waits for `drain` goes on."""
-        fd, self._fd = self._fd, -1
+        fd = self._fd
         if fd < 0:
             then()
             return
-        if self._reader is None:
-            self._watch.unregister(fd)
-        self._reader = None
-        self._loop.remove_reader(fd)
-        self._loop.remove_writer(fd)
-        self._out.clear()
-        self._drained.set()
+        self._forget_fd()
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, termios.TIOCNXCL)  # a session may hold the port longer than we
         if discard_output(fd):
@@ -333,6 +365,16 @@ class Port:
         else:
             # The kernel may wait up to 30 s on the last close for output that the modem does not take.
             self._loop.run_in_executor(None, _close, fd, then)
+
+    def _forget_fd(self) -> None:
+        fd, self._fd = self._fd, -1
+        if self._reader is None:
+            self._watch.unregister(fd)
+        self._reader = None
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+        self._out.clear()
+        self._drained.set()
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

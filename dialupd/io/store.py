@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import logging
 import os
 import sqlite3
@@ -95,13 +96,16 @@ class Store:
         """Something of a call changed."""
         self._put(view)
 
-    def close_stale(self, now: int) -> None:
-        """End the rows of calls that a crash cut: they ended at the latest `now` (µs, realtime), by the shutdown."""
+    def close_stale(self, now: int, going_on: frozenset[int] = frozenset()) -> None:
+        """End the rows of calls that a crash cut: they ended at the latest `now` (µs, realtime), by the shutdown.
+
+        `going_on` are the numbers of calls that go on.
+        """
 
         def work(connection: sqlite3.Connection) -> list[CallView]:
             ended = CallState.ENDED
             with connection:
-                values = (ended, SessionState.NONE, EndReason.SHUTDOWN, now, ended)
+                values = (ended, SessionState.NONE, EndReason.SHUTDOWN, now, ended, json.dumps(sorted(going_on)))
                 count = connection.execute(CLOSE_STALE, values).rowcount
             if count:
                 log.warning("%d calls of the history were cut by the daemon's end; they are closed now", count)

@@ -12,11 +12,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dialupd.config.values import ClientSession
+from dialupd.events import DEFECT
+from dialupd.io.journal import about, marked
 from dialupd.io.port import Port, PortError, PortFault
 from dialupd.model import DialupError, EndReason, ModemState
 from dialupd.modem import calling, probe, timing
 from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.hangup import HangUpFailed, hang_up
+from dialupd.modem.kept import Kept, memo
 from dialupd.modem.line import ConnectedLine
 from dialupd.modem.owner import Activity, Ending, Modem, Step
 from dialupd.modem.ready import away, binding, failed, for_ever, initialise, probing
@@ -24,7 +28,7 @@ from dialupd.modem.redialer import Entry
 from dialupd.modem.requests import CLIENT, begin_call
 from dialupd.policy import Answer, Reject, Stop, answer_decision
 from dialupd.sessions.base import CallFacts, SessionEnd
-from dialupd.sessions.start import make_session
+from dialupd.sessions.unit import kind_of
 from dialupd.states import ModemEvent
 
 log = logging.getLogger(__name__)
@@ -138,7 +142,9 @@ async def connected(modem: Modem) -> Step:
     assert channel is not None and call is not None
     policy = modem.host.policy(call.view.policy)
     try:
-        task = modem.session_task = await _begin_session(modem, channel)
+        if modem.session_task is None:  # else an earlier daemon has begun it
+            modem.session_task = await _begin_session(modem, channel)
+        task = modem.session_task
     except PortError as error:
         if modem.carrier_lost.is_set():
             modem.ending = Ending(EndReason.REMOTE_HANGUP, "the carrier is gone", in_command_state=True)
@@ -147,8 +153,9 @@ async def connected(modem: Modem) -> Step:
         return Step(ModemEvent.HANG_UP, str(error))
     carrier = asyncio.create_task(modem.carrier_lost.wait(), name=f"{modem.id}: carrier")
     limit = policy.max_duration if policy and policy.max_duration else None
+    left = None if limit is None else max(0.0, call.connected_at + limit - asyncio.get_running_loop().time())
     try:
-        await asyncio.wait({task, carrier}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, carrier}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     finally:
         carrier.cancel()
     if modem.carrier_lost.is_set():
@@ -158,7 +165,7 @@ async def connected(modem: Modem) -> Step:
         modem.ending = Ending(EndReason.MAX_DURATION, f"max-duration of the policy is {limit:g} s")
         return Step(ModemEvent.HANG_UP, "the call has lasted as long as it may")
     if defect := task.exception():
-        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect)
+        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect, extra=about(DEFECT))
         modem.ending = Ending(EndReason.SESSION_FAILED, "a defect of dialupd ended the session; see the log")
         return Step(ModemEvent.HANG_UP, modem.ending.detail)
     end = task.result()
@@ -193,8 +200,19 @@ async def _begin_session(modem: Modem, channel: Channel) -> asyncio.Task[Session
         connect=modem.connect_text,
     )
     line = ConnectedLine(port, shows_carrier, early)
-    call.session = session = make_session(config, line, facts, call.progress, modem.host.paths)
-    return asyncio.create_task(session.run(), name=f"{modem.id}: session {view.session}")
+    kept = Kept(
+        device=port.path,
+        kind=kind_of(config),
+        connected=int(call.connected_at * 1000),
+        counted=modem.dialled_policy.name if modem.dialled_policy else "",
+        connect_text=modem.connect_text,
+        shows_carrier=int(shows_carrier),
+        streams=int(isinstance(config, ClientSession)),
+    )
+    runner = modem.host.runner
+    call.session = session = runner.session(config, line, facts, call.progress, memo(kept, view, modem.view))
+    context = marked(CALL=view.call)
+    return asyncio.create_task(session.run(), name=f"{modem.id}: session {view.session}", context=context)
 
 
 async def _carrier_shows(port: Port) -> bool:
@@ -272,7 +290,7 @@ async def _end_session(modem: Modem) -> None:
     if task.cancelled():
         return
     if defect := task.exception():
-        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect)
+        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect, extra=about(DEFECT))
     elif by_itself and modem.carrier_lost.is_set():
         # Who breaks off a session hangs up at once: the session knows why, the carrier only that.
         end = task.result()

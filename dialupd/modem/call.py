@@ -22,7 +22,8 @@ class Call:
 
     def __init__(self, view: CallView, publish: Publish, now: Callable[[], int]) -> None:
         self.view = view
-        self.detail = ""
+        self.connected_at = 0.0
+        """Loop time when the line came up."""
         self._session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self._publish = publish
         self._now = now
@@ -69,6 +70,7 @@ class Call:
 
     def connected(self, line: Connection) -> None:
         """The modems are connected; `line` is what CONNECT told."""
+        self.connected_at = asyncio.get_running_loop().time()
         self.set(
             replace(
                 self.view,
@@ -86,7 +88,6 @@ class Call:
         """It is over; the first reason stands. `detail` is a sentence for the log, "" where the reason says all."""
         if self.ended:
             return
-        self.detail = detail
         self._session.cancel()
         self.set(
             replace(
@@ -95,6 +96,7 @@ class Call:
                 session_state=SessionState.NONE,
                 end_reason=reason,
                 end_time=self._now(),
+                detail=detail,
             )
         )
 

@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass
 
 from dialupd.at.connect import Connection, connection
+from dialupd.at.dialstring import Masking, masked
 from dialupd.at.exchange import Reply
 from dialupd.at.results import Final
 from dialupd.model import EndReason
@@ -51,13 +52,15 @@ OUTCOMES: dict[Final, tuple[EndReason, str]] = {
 class Plan:
     """A call to be placed or answered.
 
-    `command` is the AT line, `timeout` the seconds from its sending to CONNECT; `blind` dials without a dial tone.
+    `command` is the AT line, `shown` the same as it may be logged, `timeout` the seconds from its sending to CONNECT;
+    `blind` dials without a dial tone.
     """
 
     command: str
     timeout: float
     modulation: str = ""
     blind: bool = False
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,15 @@ class Failed:
 Outcome = Connected | Failed
 
 
-def dial_plan(number: str, dial_command: str, timeout: float, *, reverse: bool = False, modulation: str = "") -> Plan:
+def dial_plan(
+    number: str, dial_command: str, timeout: float, how: Masking, *, reverse: bool = False, modulation: str = ""
+) -> Plan:
     """The plan for a cleaned dial string; `reverse` dials in answer mode (V.250 section 6.3.1, the R modifier)."""
-    return Plan(f"{dial_command}{number}{'R' if reverse else ''}", timeout, modulation)
+    end = "R" if reverse else ""
+    # A dial command may hold digits of its own, a PBX's or a calling card's.
+    command, dials, digits = dial_command.rpartition("D")
+    shown = f"{command}{dials}{masked(digits, how)}{masked(number, how)}{end}"
+    return Plan(f"{dial_command}{number}{end}", timeout, modulation, shown=shown)
 
 
 async def establish(channel: Channel, plan: Plan) -> Outcome:
@@ -112,7 +121,7 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
     while True:
         begun = loop.time()
         try:
-            reply = await channel.afresh(plan.command, deadline - begun, chunk=1)
+            reply = await channel.afresh(plan.command, deadline - begun, chunk=1, shown=plan.shown or None)
         except NoReply:
             return Failed(EndReason.TIMEOUT, f"no answer from the modem in {plan.timeout:g} s", aborting=True)
         code = reply.result.code

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dialupd.at.dialstring import Masking
 from dialupd.config.values import Flow, Policy
 from dialupd.config.values import Session as SessionConfig
 from dialupd.io.port import Port
@@ -13,7 +14,7 @@ from dialupd.model import CallView, Device, ModemView
 from dialupd.modem.call import Call
 from dialupd.modem.loan import Loan
 from dialupd.modem.redialer import Redialer
-from dialupd.sessions.base import RuntimePaths
+from dialupd.sessions.runners import Runner
 
 
 @dataclass(slots=True)
@@ -36,8 +37,12 @@ class Host(Protocol):
     """Given to each owner; the registry is the only implementation."""
 
     @property
-    def paths(self) -> RuntimePaths:
-        """Where sessions may keep files during a call."""
+    def runner(self) -> Runner:
+        """Where sessions run."""
+
+    @property
+    def masking(self) -> Masking:
+        """How dialled numbers are shown."""
 
     def now(self) -> int:
         """Microseconds since the epoch."""
@@ -68,6 +73,9 @@ class Host(Protocol):
 
     def ringing(self, modem: str, info: Mapping[str, str | int]) -> None:
         """Publish one ring."""
+
+    def loan_begun(self, modem: str) -> None:
+        """The modem's port was lent out."""
 
     def loan_ended(self, modem: str) -> None:
         """The borrower has given the port back."""

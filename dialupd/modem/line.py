@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from array import array
+from collections.abc import MutableSequence
+from dataclasses import dataclass, field
 
 from dialupd.io.port import Port
 
@@ -15,6 +17,7 @@ class ConnectedLine:
     port: Port
     shows_carrier: bool
     early: bytes
+    tally: MutableSequence[int] = field(default_factory=lambda: array("Q", (0, 0)))
 
     @property
     def path(self) -> str:
@@ -24,3 +27,6 @@ class ConnectedLine:
         fd = self.port.dup_fd()
         os.set_blocking(fd, False)
         return fd
+
+    def fileno(self) -> int:
+        return self.port.fileno()

@@ -10,7 +10,6 @@ a state that is not its own.  `move` is the only caller of the transition functi
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -26,9 +25,7 @@ from dialupd.modem.channel import Channel
 from dialupd.modem.host import Host, Memory
 from dialupd.modem.probe import Findings
 from dialupd.sessions.base import SessionEnd
-from dialupd.states import IDLE, IN_CALL, ModemEvent, allows, modem_next
-
-log = logging.getLogger(__name__)
+from dialupd.states import BOUNDED, IDLE, IN_CALL, ModemEvent, allows, modem_next
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,11 @@ class Modem:
         self._caller_at = 0.0
         self._activities = activities
         self._loop = asyncio.get_running_loop()
+        self._busy_since = self._loop.time()
+        self._turning = True
+        """An activity is to end, or the next to begin: since `_busy_since`, which is else when the activity began."""
         self._deaf_until = 0.0
+        self._kept = False
         self._activity: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
 
@@ -100,6 +101,14 @@ class Modem:
     @property
     def state(self) -> ModemState:
         return self.view.state
+
+    @property
+    def hung(self) -> bool:
+        """What the owner does should have ended long since."""
+        limit = timing.HUNG if self._turning or self.state in BOUNDED else None
+        if limit is not None and self.plan is not None:
+            limit += self.plan.timeout
+        return limit is not None and self._loop.time() - self._busy_since > limit
 
     @property
     def policy(self) -> Policy | None:
@@ -120,6 +129,7 @@ class Modem:
         try:
             while True:
                 self._activity = asyncio.create_task(self._act(), name=f"{self.id}: {self.state}")
+                self._busy_since, self._turning = self._loop.time(), False
                 try:
                     await self._activity
                 except asyncio.CancelledError:
@@ -127,6 +137,7 @@ class Modem:
                     if task is not None and task.cancelling():
                         raise
         finally:
+            self.turn()
             self._activity = None
             await self._leave()
 
@@ -134,14 +145,30 @@ class Modem:
         step = await self._activities[self.state](self)
         self.move(step.event, step.reason)
 
+    def keep_call(self) -> bool:
+        """Let the call go on when the task is cancelled, for the next daemon; False where it cannot."""
+        session = self.call.session if self.call is not None else None
+        self._kept = self.state is ModemState.CONNECTED and session is not None and self.host.runner.detach(session)
+        return self._kept
+
     async def _leave(self) -> None:
         session, self.session_task = self.session_task, None
         if session is not None:
             session.cancel()
             await asyncio.wait({session})
+        if self._kept:
+            channel, self.channel = self.channel, None
+            if channel is not None:
+                channel.port.leave()
+            return
         known = self.state is ModemState.HANGING_UP and not self.unplugged
         self.end_call(self.ending.reason if known else EndReason.MODEM_LOST)
         self.close_port()
+
+    def turn(self) -> None:
+        """The activity is to end now; how long that takes counts for `hung`."""
+        if not self._turning:
+            self._busy_since, self._turning = self._loop.time(), True
 
     async def settled(self) -> None:
         """Until no call is in progress."""
@@ -155,7 +182,6 @@ class Modem:
         """Change the state by the table, publish, and let the activity of the new state begin."""
         old = self.state
         new = modem_next(old, event)
-        log.info("%s: %s -> %s (%s)", self.id, old, new, reason)
         changes = replace(self.view, state=new, state_reason=reason, next_attempt=0)
         if new is not old:
             changes = replace(changes, state_since=self.host.now())
@@ -174,6 +200,7 @@ class Modem:
     def restart(self) -> None:
         """Let the state's activity begin anew: what it decided by has changed."""
         if self._activity is not None and self._activity is not asyncio.current_task():
+            self.turn()
             self._activity.cancel()
 
     # -- the port
@@ -284,7 +311,6 @@ class Modem:
             return
         call.end(reason, detail)
         view = call.view
-        log.info("%s: call %d ended: %s%s", self.id, view.call, reason, f" ({detail})" if detail else "")
         if policy is not None:
             connected = (view.end_time - view.connect_time) / 1e6 if view.connect_time else 0.0
             self.memory.redialer.ended(policy, reason, connected, self._loop.time(), self.host.today())

@@ -184,15 +184,13 @@ async def _unlock(channel: Channel, pin: str) -> None:
     if "SIM PIN" not in state:
         return
     if not pin:
-        raise ProbeError("the SIM asks for its PIN: put it into a file and name that as pin-file")
+        raise ProbeError("the SIM asks for its PIN: write it into a file and name that as pin-file")
     try:
         reply = await channel.command(f'AT+CPIN="{pin}"', timing.RESTORE, shown='AT+CPIN="****"')
     except NoReply as error:
         raise ProbeError(f"the modem stopped answering: {error}") from None
     if not reply.ok:
-        raise PinRefused(
-            f"the SIM refuses the PIN in pin-file ({reply.result.detail or 'ERROR'}); it is not tried again"
-        )
+        raise PinRefused(f"the SIM refuses the PIN ({reply.result.detail or 'ERROR'}); it is not tried again")
 
 
 async def _try(channel: Channel, command: str, timeout: float = timing.REPLY) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Never
 
 from dialupd.config.values import ModemEntry
+from dialupd.io import secret
 from dialupd.io.port import PortError
 from dialupd.io.usbserial import BindError
 from dialupd.model import ModemState, Transport
@@ -104,9 +104,9 @@ async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> probe.Findin
 
 async def initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
     """Set the modem up as `entry` says; gives its capabilities. ProbeError, PortError, PortLost."""
-    pin = _pin(entry.pin_file)
+    pin = pin_of(entry)
     if pin and pin == modem.memory.refused_pin:
-        raise probe.ProbeError("the SIM has refused this PIN; mend pin-file, then reset the modem")
+        raise probe.ProbeError("the SIM has refused this PIN; mend it, then reset the modem")
     try:
         capabilities = await probe.initialise(channel, entry, findings, pin)
     except probe.PinRefused:
@@ -117,15 +117,21 @@ async def initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings
     return capabilities
 
 
-def _pin(file: str) -> str:
-    if not file:
-        return ""
+def pin_of(entry: ModemEntry) -> str:
+    """The PIN that the entry names, "" for none; raises ProbeError."""
     try:
-        pin = Path(file).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise probe.ProbeError(f"pin-file {file} cannot be read: {error}") from None
-    if not pin.isdigit() or not 4 <= len(pin) <= 8:
-        raise probe.ProbeError(f"pin-file {file} holds no PIN of four to eight digits")
+        if entry.pin_file:
+            found = secret.read_file("pin-file", entry.pin_file)
+        elif entry.pin_credential:
+            found = secret.read_credential("pin-credential", entry.pin_credential, "dialupd.service")
+        else:
+            return ""
+    except secret.SecretError as error:
+        raise probe.ProbeError(str(error)) from None
+    pin = found.decode("ascii", "replace").strip()
+    if not (pin.isascii() and pin.isdecimal() and 4 <= len(pin) <= 8):
+        where = f"pin-file {entry.pin_file}" if entry.pin_file else f"pin-credential {entry.pin_credential}"
+        raise probe.ProbeError(f"{where} holds no PIN of four to eight digits")
     return pin
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from dialupd.at.dialstring import clean, touches_line
+from dialupd.at.dialstring import clean, masked, may_be, touches_line
 from dialupd.at.results import Final, Result
+from dialupd.at.secrecy import hidden
 from dialupd.config.values import Mode, Policy
 from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
@@ -42,8 +43,8 @@ def dial(modem: Modem, number: str, options: DialOptions) -> int:
 
 
 def number_of(policy: Policy, number: str) -> bool:
-    """Is the cleaned number one of the policy's?"""
-    return number in map(clean, policy.numbers)
+    """Is the number, cleaned, or masked as it is shown, one of the policy's?"""
+    return any(may_be(number, clean(one)) for one in policy.numbers)
 
 
 def originate(modem: Modem, policy: Policy, options: DialOptions) -> int:
@@ -63,7 +64,7 @@ def begin_call(modem: Modem, policy: Policy, number: str) -> None:
 
 def _dial(modem: Modem, number: str, options: DialOptions, policy: Policy | None, counted: Policy | None) -> int:
     call = _prepare(modem, number, options, policy, counted)
-    modem.move(ModemEvent.DIAL, f"dialling {number}")
+    modem.move(ModemEvent.DIAL, f"dialling {masked(number, modem.host.masking)}")
     return call
 
 
@@ -72,9 +73,11 @@ def _prepare(modem: Modem, number: str, options: DialOptions, policy: Policy | N
     modulation = _modulation(modem, options)
     session = _session(modem, options.session, policy)
     command = policy.dial_command if policy else DIAL_COMMAND
-    modem.plan = calling.dial_plan(number, command, timeout, reverse=options.reverse, modulation=modulation)
+    how = modem.host.masking
+    modem.plan = calling.dial_plan(number, command, timeout, how, reverse=options.reverse, modulation=modulation)
     modem.dialled_policy = counted
-    call = modem.new_call(Direction.OUTGOING, number, policy.name if policy else "", session)
+    # From here on it is only shown: the plan alone has the whole number.
+    call = modem.new_call(Direction.OUTGOING, masked(number, how), policy.name if policy else "", session)
     return call.view.call
 
 
@@ -160,6 +163,7 @@ def inhibit(modem: Modem, who: str, why: str) -> int:
         raise DialupError(ErrorKind.IN_PROGRESS, f"the port of the modem {modem.view.name} is lent already")
 
     modem.memory.loan = loan = Loan(partial(modem.host.loan_ended, modem.id))
+    modem.host.loan_begun(modem.id)
     modem.close_port()
     modem.move(ModemEvent.INHIBIT, f"lent to {who}: {why}" if why else f"lent to {who}")
     return loan.borrowers
@@ -199,7 +203,7 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
         raise DialupError(ErrorKind.TIMEOUT, str(error)) from None
     except probe.ProbeError as error:
         if modem.channel is channel and modem.state in IDLE:
-            modem.move(ModemEvent.RESET, f"deaf after {line}")
+            modem.move(ModemEvent.RESET, f"deaf after {hidden(line)}")
         raise DialupError(ErrorKind.FAILED, str(error)) from None
     except (PortLost, PortError) as error:
         raise DialupError(ErrorKind.FAILED, f"the modem went away: {error}") from None

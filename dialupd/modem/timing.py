@@ -64,5 +64,9 @@ DEFECT_PAUSE = 60.0
 CALL_KEPT = 60.0
 """An ended call stays on the bus for a minute, so that whoever asked for it can read how it ended."""
 
+HUNG = 120.0
+"""The longest that anything but a call and idling takes, a slow modem on a bad port included, is about 90 s; an owner
+that is at it for longer will never end. Dialling and answering have the time limit of their call besides."""
+
 SHUTDOWN = 15.0
 """For all calls to be hung up in order when the daemon ends; systemd's own limit is 90 s."""

@@ -14,7 +14,7 @@ child may have changed them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -50,6 +50,10 @@ class Line(Protocol):
     @property
     def shows_carrier(self) -> bool:
         """Whether loss of carrier hangs up the tty (end of file or EIO); if not, only the text NO CARRIER shows it."""
+
+    @property
+    def tally(self) -> MutableSequence[int]:
+        """Two numbers of 64 bits, where the relay counts the bytes that it took from the line and gave to it."""
 
     @property
     def early(self) -> bytes:

@@ -13,6 +13,8 @@ for a silence: pppd's handler of SIGUSR1 takes the lock of syslog(3), and a pppd
 itself for ever.  Signals go to pppd alone and never to its group: the character shunt would die of SIGTERM, and LCP's
 terminate request would not leave.
 
+A far end may say our password back, in a message that pppd tells: it is hidden there too.
+
 The default route and the name servers are set by `Network` once the link is up and vanish with the interface.
 """
 
@@ -25,10 +27,12 @@ import os
 import signal
 import socket
 import termios
+from dataclasses import replace
 from typing import Final
 
 from dialupd.config.values import PppSession
 from dialupd.io.child import LINES, Child, SpawnError
+from dialupd.io.secret import SecretError, read_credential, read_file
 from dialupd.model import EndReason, SessionState
 from dialupd.sessions.base import (
     LINE_LOST,
@@ -42,12 +46,12 @@ from dialupd.sessions.base import (
     StopRequest,
     not_a_stream,
 )
+from dialupd.sessions.callfile import CallFile
 from dialupd.sessions.login import LineEnded, LoginError, log_in
 from dialupd.sessions.network import Network, tool_environment
 from dialupd.sessions.pppd_options import LONGEST_NAME, options_file
 from dialupd.sessions.pppd_words import Said, changes, hear, is_detail, verdict
 from dialupd.sessions.relay import FROM_LINE, Relay
-from dialupd.sessions.secret import CallFile, SecretError, read_password
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +59,8 @@ _log = logging.getLogger(__name__)
 _TERMINATING: Final = 7.0
 # Without a line for this many seconds pppd sits in select(2), not in syslog(3), even where the journal is slow.
 _QUIET: Final = 2.0
+# Shorter passwords are hidden by pppd only: as parts of other words they would leave nothing of its messages.
+_HIDDEN_FROM: Final = 4
 
 
 class PppCall:
@@ -66,6 +72,7 @@ class PppCall:
         self._file = CallFile(paths.run_directory, facts.call, "options")
         self._stop = StopRequest()
         self._said = Said()
+        self._secret = ""
         self._network = Network(config, f"call {facts.call}")
         self._child: Child | None = None
         self._relay: Relay | None = None
@@ -75,8 +82,9 @@ class PppCall:
     async def run(self) -> SessionEnd:
         self._report(Progress(session_state=SessionState.STARTING))
         try:
-            password = read_password(self._config.password_file) if self._config.password_file else None
+            password = _password(self._config)
             self._check(password)
+            self._secret = (password or b"").decode("utf-8", "replace")
         except SecretError as error:
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
         ours, theirs = socket.socketpair()
@@ -192,8 +200,10 @@ class PppCall:
         return SessionEnd(*verdict(-status.signal if status.signal else status.code, self._said))
 
     def _heard(self, line: str) -> None:
-        _log.log(logging.DEBUG if is_detail(line) else logging.INFO, "call %d: pppd: %s", self._facts.call, line)
-        old, self._said = self._said, hear(self._said, line)
+        level = logging.DEBUG if is_detail(line) else logging.INFO
+        _log.log(level, "call %d: pppd: %s", self._facts.call, self._hide(line))
+        old, said = self._said, hear(self._said, line)
+        self._said = replace(said, trouble=self._hide(said.trouble))
         self._hush_when_quiet()
         progress = changes(old, self._said)
         if progress is None:
@@ -206,6 +216,9 @@ class PppCall:
         if self._said.state is SessionState.RUNNING:
             self._network.up(self._said.interface, self._said.dns)
         self._report(progress)
+
+    def _hide(self, text: str) -> str:
+        return text.replace(self._secret, "****") if len(self._secret) >= _HIDDEN_FROM else text
 
     def _hush_when_quiet(self) -> None:
         if self._hush is not None:
@@ -222,6 +235,15 @@ class PppCall:
         if self._child is not None and self._child.status is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._child.pid, number)
+
+
+def _password(config: PppSession) -> bytes | None:
+    """The password of the session, None where it has none; raises SecretError."""
+    if config.password_file:
+        return read_file("password-file", config.password_file)
+    if config.password_credential:
+        return read_credential("password-credential", config.password_credential, "dialupd-ppp@.service")
+    return None
 
 
 def _unread(stream: int) -> bytes:

@@ -50,8 +50,10 @@ _PEER_ENDED = re.compile(r"LCP terminated by peer")
 _PROGRAM = re.compile(r"(?:/\S+/)?pppd: ")
 _DEBUG = re.compile(r"(?:sent|rcvd) \[|Script |using channel |PAP: |Waiting for ")
 _PEER_SAID = re.compile(r"(?:Remote message|CHAP authentication failed): (.+)")
+# That it cannot write a file of its own (its number, /etc/ppp/resolv.conf) ends no link: pppd goes on without.
 _TROUBLE = re.compile(
-    r"(?:pppd|/\S+/pppd): |In file |Couldn't |Could not |Can't |[Cc]annot |Failed |Error |Peer |peer |No |Interface "
+    r"Failed (?!to create (?:pid file )?/)|"
+    r"(?:pppd|/\S+/pppd): |In file |Couldn't |Could not |Can't |[Cc]annot |Error |Peer |peer |No |Interface "
     r"|[A-Z0-9]+: timeout|MPPE |.*(?:is not authorized|requires root)"
 )
 

@@ -20,7 +20,8 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, MutableSequence
 from enum import Enum
 from typing import Final
 
@@ -62,19 +63,30 @@ class CarrierText:
 class Relay:
     """One use of `run`; `rx` counts bytes taken from the line, `tx` bytes given to it."""
 
-    def __init__(self, line: int, other: int, *, early: bytes = b"", watch_text: bool = False) -> None:
+    def __init__(
+        self,
+        line: int,
+        other: int,
+        *,
+        early: bytes = b"",
+        watch_text: bool = False,
+        tally: MutableSequence[int] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._tally: MutableSequence[int] = array("Q", (0, 0)) if tally is None else tally
+        self._before = self._tally[0], self._tally[1]
         self._line = line
         self._other = other
         for fd in (line, other):
             os.set_blocking(fd, False)
         self._done: asyncio.Future[Closed] = self._loop.create_future()
-        self._from_line = _Pump(line, other, FROM_LINE, lambda: self._ended(Closed.LINE))
-        self._to_line = _Pump(other, line, TO_LINE, lambda: self._ended(Closed.OTHER))
+        self._from_line = _Pump(line, other, FROM_LINE, self._count, lambda: self._ended(Closed.LINE))
+        self._to_line = _Pump(other, line, TO_LINE, self._count, lambda: self._ended(Closed.OTHER))
         self._text = CarrierText() if watch_text else None
         self._timer: asyncio.TimerHandle | None = None
         self._hangup = select.epoll()
         self._early = early
+        self._on_output: Callable[[bytes], None] | None = None
         self._closed = False
         self._stop = asyncio.Event()
 
@@ -85,7 +97,7 @@ class Relay:
             opened.callback(os.close, other)
             fd = line.dup()
             opened.callback(os.close, fd)
-            relay = cls(fd, other, early=line.early, watch_text=not line.shows_carrier)
+            relay = cls(fd, other, early=line.early, watch_text=not line.shows_carrier, tally=line.tally)
             opened.pop_all()
         return relay
 
@@ -110,7 +122,7 @@ class Relay:
         try:
             self._watch_hangup()
             self._from_line.start(self._early, self._heard)
-            self._to_line.start()
+            self._to_line.start(on_data=self._on_output)
             closed = await self._done
             if closed is Closed.OTHER:
                 await output_sent(self._line, self._stop)
@@ -140,6 +152,10 @@ class Relay:
         """Give `other` what was held, and all that comes."""
         self._from_line.release()
 
+    def on_output(self, told: Callable[[bytes], None]) -> None:
+        """Have `told` what comes from `other`; to be said before `run`."""
+        self._on_output = told
+
     def stop(self) -> None:
         """End now; what is buffered is lost."""
         self._stop.set()
@@ -150,6 +166,10 @@ class Relay:
         """Take `other` for ended as soon as nothing is left in it: a terminal whose program is gone, yet which a
         background process holds open."""
         self._to_line.last_read()
+
+    def _count(self) -> None:
+        self._tally[0] = self._before[0] + self._from_line.taken
+        self._tally[1] = self._before[1] + self._to_line.given
 
     def _ended(self, side: Closed) -> None:
         if not self._done.done():
@@ -188,7 +208,9 @@ class Relay:
 class _Pump:
     """One direction.  `on_end` is called once: the source ended and all of it is delivered, or cannot be."""
 
-    def __init__(self, source: int, sink: int, limit: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, source: int, sink: int, limit: int, on_count: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
         self.taken = 0
         self.given = 0
         self.paused = False
@@ -196,6 +218,7 @@ class _Pump:
         self._source = source
         self._sink = sink
         self._limit = limit
+        self._on_count = on_count
         self._on_end = on_end
         self._on_data: Callable[[bytes], None] | None = None
         self._buffer = bytearray()
@@ -296,6 +319,7 @@ class _Pump:
             _log.debug("writing ended: %s", error)
             self._sink_lost = True
             self._buffer.clear()
+        self._on_count()
         self._write(bool(self._buffer) and not self._held)
         self.paused = len(self._buffer) >= self._limit
         self._read(not self.paused and not self._source_ended)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from dialupd.config.values import ClientSession, ExecSession, PppSession, TcpSession
+from dialupd.config.values import ClientSession, ExecSession, LoginSession, PppSession, TcpSession
 from dialupd.config.values import Session as SessionConfig
 from dialupd.sessions.base import CallFacts, Line, Report, RuntimePaths, Session
 from dialupd.sessions.client import ClientCall
 from dialupd.sessions.exec import ExecCall
+from dialupd.sessions.getty import GettyCall
 from dialupd.sessions.ppp import PppCall
 from dialupd.sessions.tcp import TcpCall
 
@@ -20,6 +21,8 @@ def make_session(config: SessionConfig, line: Line, facts: CallFacts, report: Re
             return PppCall(config, line, facts, report, paths)
         case TcpSession():
             return TcpCall(config, line, facts, report)
+        case LoginSession():
+            return GettyCall(config, line, facts, report)
         case ExecSession():
             return ExecCall(config, line, facts, report)
         case ClientSession():

@@ -11,6 +11,7 @@ from dialupd import __main__ as daemon
 from dialupd.cli.commands import COMMANDS, build
 from dialupd.config import settings
 from dialupd.exchange import options as exchange
+from dialupd.system_files import __main__ as system_files
 
 PAGES = Path(__file__).parents[2] / "docs" / "man"
 
@@ -27,6 +28,7 @@ def words(page: str) -> set[str]:
         ("dialupd.8", daemon._parser().format_help()),
         ("dialupctl.1", build().format_help()),
         ("dialup-exchange.1", exchange._parser().format_usage()),
+        ("dialupd-system-files.8", system_files._parser().format_help()),
     ],
 )
 def test_every_option(page: str, help_text: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from dialupd.at.dialstring import Masking
 from dialupd.model import (
     CallState,
     CallView,
@@ -72,6 +73,7 @@ class FakeControl:
         self.version = "0.1.0"
         self.config_file = "/etc/dialupd/dialupd.toml"
         self.config_error = ""
+        self.masking = Masking.AFTER_PAUSE
         self.asked: list[tuple[Any, ...]] = []
         self.fail: Exception | None = None
         self.hold: asyncio.Event | None = None

@@ -33,6 +33,7 @@ from dialupd.exchange.modem import SimModem
 from dialupd.exchange.port import Wire
 from dialupd.exchange.pty import PtyModem
 from dialupd.exchange.timing import Timing
+from dialupd.io.notify import Notifier
 from dialupd.io.port import Port
 from dialupd.io.store import Store
 from dialupd.io.udev import Devices
@@ -51,6 +52,7 @@ from dialupd.registry import Registry
 from dialupd.runtime import Quiet
 from dialupd.sessions import relay
 from dialupd.sessions.base import RuntimePaths
+from dialupd.system import ByHand
 
 PATIENCE = 20.0
 SECOND = 0.02
@@ -166,7 +168,7 @@ class Stage:
         async with Exchange(timing=EXCHANGE) as exchange:
             self.exchange = exchange
             self.registry = registry = TestRegistry(
-                "test.toml", self._config, RuntimePaths(str(self.directory)), _no_udev
+                "test.toml", self._config, ByHand(RuntimePaths(str(self.directory)), Notifier({})), _no_udev
             )
             self.desk = Desk(registry)
             registry.locks = str(self.directory)
@@ -203,7 +205,7 @@ class Stage:
         return self._present(number, await self.exchange.on_pty(number), transport)
 
     def _present(self, number: str, path: str, transport: Transport) -> str:
-        self.registry.device_present(self.device(number, path, transport))
+        self.registry.fleet.present(self.device(number, path, transport))
         return next(view.id for view in self.registry.modems() if view.serial == number)
 
     async def modems(self, *numbers: str, **how: Any) -> list[str]:

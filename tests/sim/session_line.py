@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import tty
+from array import array
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +38,7 @@ class PtyLine:
     def __init__(self, *, shows_carrier: bool = True, early: bytes = b"") -> None:
         self.shows_carrier = shows_carrier
         self.early = early
+        self.tally = array("Q", (0, 0))
         self._far, self._near = os.openpty()
         tty.setraw(self._near)
         os.set_blocking(self._far, False)

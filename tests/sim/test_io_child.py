@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dialupd.io.child import LINE_LIMIT, LINES, Child, ExitStatus, SpawnError
+from dialupd.io.child import LINE_LIMIT, LINES, Child, ExitStatus, SpawnError, hang_up
 
 PATIENCE = 20.0
 
@@ -130,6 +130,28 @@ def test_stop_is_gentle_and_sweeps_the_group() -> None:
         grandchild = os.pidfd_open(int(await said.first()))
         assert await child.stop([(signal.SIGHUP, 10.0)]) == ExitStatus(7)
         await ends(grandchild)
+
+    run(scenario())
+
+
+def test_hang_up_reaches_the_jobs_of_a_shell() -> None:
+    """Each has a group of its own, which neither the kernel nor every shell tells."""
+
+    async def scenario() -> None:
+        said = Said()
+        ours, theirs = os.openpty()
+        child = Child.spawn(
+            ["/bin/bash", "-c", "set -m; sleep 600 & echo $!; wait"],
+            stdin=theirs, stdout=LINES, on_line=said, controlling_tty=True,
+        )  # fmt: skip
+        job = int(await said.first())
+        assert standing(job) == (job, child.pid, standing(child.pid)[2])
+        process = os.pidfd_open(job)
+        hang_up(os.fstat(theirs).st_rdev, child.pid)
+        await ends(process)
+        assert (await child.wait()).ok
+        os.close(ours)
+        os.close(theirs)
 
     run(scenario())
 

@@ -69,7 +69,7 @@ def test_unplugged_at_any_moment(stage: Stage) -> None:
             await moment(stage, modem, count)
             stage.carriers[-1].close()
             await turns(abs(count) % 5)
-            stage.registry.device_gone(f"/sys/test/3{place:02}")
+            stage.registry.fleet.gone(f"/sys/test/3{place:02}")
             await stage.gone(modem)
             assert all_ended(stage)
             assert stage.desk.calls()[-1].end_reason is EndReason.MODEM_LOST

@@ -76,7 +76,7 @@ def test_unplugged_in_every_state(stage: Stage, state: ModemState) -> None:
     async def body() -> None:
         modem = await into(stage, state)
         stage.exchange.unplug("300")
-        stage.registry.device_gone("/sys/test/300")
+        stage.registry.fleet.gone("/sys/test/300")
         await stage.gone(modem)
         for call in await stage.calls(1 if state in IN_CALL else 0):
             assert call.end_reason is EndReason.MODEM_LOST
@@ -100,7 +100,7 @@ def test_the_port_goes_before_udev_says_so(stage: Stage, state: ModemState) -> N
         assert view.state_reason
         for call in await stage.calls(1 if state in IN_CALL else 0):
             assert call.end_reason is EndReason.MODEM_LOST
-        stage.registry.device_gone("/sys/test/300")
+        stage.registry.fleet.gone("/sys/test/300")
         await stage.gone(modem)
 
     stage.run(body, BOTH)
@@ -111,10 +111,10 @@ def test_gone_and_back_in_the_same_moment(stage: Stage) -> None:
         (modem,) = await stage.modems("300")
         for _ in range(3):
             stage.exchange.unplug("300")
-            stage.registry.device_gone("/sys/test/300")
+            stage.registry.fleet.gone("/sys/test/300")
             await stage.exchange.on_pty("300")
             path = stage.exchange.path("300")
-            stage.registry.device_present(stage.device("300", path))
+            stage.registry.fleet.present(stage.device("300", path))
         await stage.told.until(lambda: len(stage.told.all("modem removed")) >= 1)
         await stage.told.until(lambda: [view.state for view in stage.registry.modems()] == [S.READY])
         assert stage.view(modem).device == path
@@ -329,7 +329,7 @@ def test_a_command_in_flight_ends_with_its_port(stage: Stage, caplog: pytest.Log
                 os.close(await stage.desk.inhibit(modem, "a test", ""))
             case "gone":
                 stage.exchange.unplug("300")
-                stage.registry.device_gone("/sys/test/300")
+                stage.registry.fleet.gone("/sys/test/300")
             case _:
                 await stage.registry.close()
         await asyncio.wait({asking}, timeout=PATIENCE)
@@ -589,7 +589,7 @@ def test_a_cancelled_open_leaves_nothing(stage: Stage) -> None:
         stage.registry.open_gate = gate
         modem = await stage.modem("300")
         await opening
-        stage.registry.device_gone("/sys/test/300")
+        stage.registry.fleet.gone("/sys/test/300")
         await stage.gone(modem)
 
     stage.run(body, BOTH)
@@ -602,7 +602,7 @@ def test_another_program_s_port_is_told_and_tried_again(stage: Stage) -> None:
         lock = UucpLock.take(path, str(stage.directory))
         for file in stage.directory.glob("LCK..*"):
             file.write_text("         1\n")
-        stage.registry.device_present(stage.device("300", path))
+        stage.registry.fleet.present(stage.device("300", path))
         modem = stage.registry.modems()[0].id
         view = await stage.state(modem, S.FAILED)
         assert "1" in view.state_reason
@@ -669,9 +669,9 @@ def test_a_loan_outlives_plugging_in_again(stage: Stage) -> None:
         (modem,) = await stage.modems("300")
         stage.loan = await stage.desk.inhibit(modem, "a firmware tool", "")
         device = stage.device("300", stage.view(modem).device)
-        stage.registry.device_gone(device.sys_path)
+        stage.registry.fleet.gone(device.sys_path)
         await stage.gone(modem)
-        stage.registry.device_present(device)
+        stage.registry.fleet.present(device)
         assert stage.view(modem).state is S.INHIBITED
         returned(stage)
         await stage.state(modem, S.READY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pwd
 import socket
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from session_line import FACTS, PORT_GONE, LostLine, Record, line, run
 from dialupd.config.values import ClientSession, ExecSession, PppSession, TcpSession
 from dialupd.config.values import Session as SessionConfig
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
-from dialupd.sessions import client, exec, output, relay, tcp
+from dialupd.sessions import client, output, relay, tcp, terminal
 from dialupd.sessions.base import CallFacts, Line, RuntimePaths, Session, SessionEnd
 from dialupd.sessions.start import make_session
 
@@ -49,6 +50,20 @@ def test_exec_has_a_cooked_terminal_and_the_callers_facts() -> None:
             with pytest.raises(DialupError) as refused:
                 session.open()
             assert refused.value.kind is ErrorKind.UNSUPPORTED
+
+    run(test)
+
+
+def test_exec_without_a_user_is_ours() -> None:
+    """Nothing is set that only root may set; HOME and the like do not come from the daemon's own environment."""
+    us = pwd.getpwuid(os.geteuid())
+
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(sh("echo $HOME $USER $LOGNAME $(id -un)"), pty, Record()).run())
+            got = await pty.receive(lambda got: got.endswith(b"\r\n"))
+            assert got.decode().split() == [us.pw_dir, us.pw_name, us.pw_name, us.pw_name]
+            await running
 
     run(test)
 
@@ -166,10 +181,10 @@ def test_exec_as_another_user() -> None:
 
 def test_exec_environment_is_printable_and_bounded() -> None:
     facts = CallFacts(3, "m", "/dev/ttyS0", FACTS.direction, caller_id="\x1b[2J$(id)\n" + "9" * 500, caller_name="\0x")
-    found = exec.environment(facts, "menu")
+    found = terminal.environment(facts, "menu")
     assert found["CALLER_ID"].startswith("[2J$(id)999") and len(found["CALLER_ID"]) == 80
     assert found["CALLER_NAME"] == "x"
-    assert exec.environment(CallFacts(3, "m", "/dev/ttyS0", FACTS.direction), "menu")["CALLER_ID"] == "none"
+    assert terminal.environment(CallFacts(3, "m", "/dev/ttyS0", FACTS.direction), "menu")["CALLER_ID"] == "none"
 
 
 async def service(words: bytes) -> tuple[asyncio.Server, TcpSession]:

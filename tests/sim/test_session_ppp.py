@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,6 +137,18 @@ def test_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'password "hunter2"' in (lab.path / "copy").read_text()
     assert (lab.path / "mode").read_text().startswith("-rw------- ")
     assert list(lab.run.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root has rights to give up, with util-linux"
+)
+def test_calls_with_the_rights_of_the_unit() -> None:
+    """In a unit of its own a session is root, and may do no more of what root may than to administer networks."""
+    rights = ("--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs")
+    tests = "test_a_call or test_stop_lets or test_pppd_that_hears or test_cancelled or test_stale"
+    pytest_itself = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", tests)
+    done = subprocess.run(["setpriv", *rights, *pytest_itself], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_pppd_is_not_disturbed_while_it_talks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

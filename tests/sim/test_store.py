@@ -86,7 +86,8 @@ def test_a_call_comes_back_as_it_was(store: Store) -> None:
 
 
 def test_the_columns_are_the_fields() -> None:
-    assert sorted(COLUMNS) == sorted(field.name for field in fields(CallView))
+    kept = {field.name for field in fields(CallView)} - {"detail"}  # of the end, for the log alone
+    assert sorted(COLUMNS) == sorted(kept)
 
 
 def test_a_change_replaces_the_row(store: Store) -> None:

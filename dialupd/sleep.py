@@ -1,0 +1,44 @@
+"""The machine sleeps and wakes: what becomes of calls, policies and modems.
+
+A sleeping machine answers nobody, and its modems may lose their power.  By default calls are hung up before, in order;
+`daemon.suspend = "keep"` leaves them to the far end's patience.  No policy dials between the two.  On waking every
+modem that is not on a call is probed again, and devices are looked for, as either may have changed unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dialupd.config.values import Suspend
+from dialupd.model import EndReason
+from dialupd.modem import requests
+from dialupd.registry import Registry
+from dialupd.states import IN_CALL, ModemEvent, allows
+
+log = logging.getLogger(__name__)
+
+
+class Sleeper:
+    """Does to one registry what the sleep of the machine asks for."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def before(self) -> None:
+        """Until the machine may sleep; cancelled when it waits no longer."""
+        self._registry.asleep = True
+        if self._registry.config.daemon.suspend is Suspend.KEEP:
+            return
+        busy = [modem for modem in self._registry.present() if modem.state in IN_CALL]
+        for modem in busy:
+            requests.hang_up(modem, EndReason.SHUTDOWN)
+        await asyncio.gather(*(modem.settled() for modem in busy))
+
+    def after(self) -> None:
+        """The machine is awake."""
+        self._registry.asleep = False
+        for modem in self._registry.present():
+            if allows(modem.state, ModemEvent.RESET):
+                modem.move(ModemEvent.RESET, "the machine has slept")
+        self._registry.rescan()

@@ -1,0 +1,279 @@
+"""The session login: agetty and login(1) on a simulated line, for people who are real only inside a mount namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from session_line import FACTS, PATIENCE, PtyLine, Record, line, run
+
+from dialupd.config.values import LoginSession
+from dialupd.model import EndReason, SessionState
+from dialupd.sessions import nologin_root
+from dialupd.sessions.base import Line, RuntimePaths, Session
+from dialupd.sessions.getty import agetty, caller_host
+from dialupd.sessions.start import make_session
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs agetty")
+CONFIG = LoginSession("console")
+
+NEWNS = 0x20000
+PRIVATE, BIND = 1 << 18 | 1 << 14, 1 << 12
+libc = ctypes.CDLL(None, use_errno=True)
+
+# Of the passwords "sesame" and "toor"; the third account has none.
+SESAME = "$6$dialupd$avoyrWqnmIk5D9r/AcWkRTBP4eOz6OZjEkQIz8J9Xq/MYwtgi8qiH6qAGPvE0IfAQ69CUxBNlv27S2C6h/F7P1"
+TOOR = "$6$dialupd$pZanMVP.7SC6n/n6fPy.jVKz1aaLaOeYCGHolgyLpZMKvlap6TUlXx3mTQyhx/Vge4Cuq6VFoOU/IXWH2MMuT/"
+ACCOUNTS = {
+    "passwd": """
+root:x:0:0::/root:/bin/sh
+toor:x:0:0::/root:/bin/sh
+ann:x:4242:4242::/:/bin/sh
+none:x:4243:4243::/:/bin/sh
+""",
+    "shadow": f"""
+root:{TOOR}:19000::::::
+toor:{TOOR}:19000::::::
+ann:{SESAME}:19000::::::
+none::19000::::::
+""",
+    "pam.d/login": """
+auth required pam_unix.so nullok nodelay
+account required pam_unix.so
+session required pam_permit.so
+""",
+}
+
+
+def make(pty: Line, record: Record, config: LoginSession = CONFIG) -> Session:
+    return make_session(config, pty, FACTS, record, RuntimePaths("/nonexistent"))
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    if libc.mount(source.encode(), target.encode(), kind.encode(), flags, None):
+        raise OSError(ctypes.get_errno(), f"mount {source} {target}")
+
+
+@pytest.fixture(scope="module")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A machine of our own, as far as login sees: its users, its rules, its records of who is logged in."""
+    if os.geteuid() != 0:
+        pytest.skip("only root runs login")
+    files = tmp_path_factory.mktemp("etc")
+    outside, here = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC), Path.cwd()
+    try:
+        if libc.unshare(NEWNS):
+            pytest.skip(f"no mount namespace here: {os.strerror(ctypes.get_errno())}")
+        try:
+            mount("none", "/", "none", PRIVATE)
+            for name, text in ACCOUNTS.items():
+                file = files / Path(name).name
+                file.write_text(text.lstrip())
+                file.chmod(0o644)
+                mount(str(file), f"/etc/{name}", "none", BIND)
+            for directory in ("/run", "/var/log"):
+                mount("tmpfs", directory, "tmpfs", 0)
+            Path("/run/utmp").touch()
+            yield
+        finally:
+            if libc.setns(outside, NEWNS):
+                raise OSError(ctypes.get_errno(), "setns")
+            os.chdir(here)  # setns has gone to the root
+    finally:
+        os.close(outside)
+
+
+async def log_in(pty: PtyLine, name: str, password: str) -> None:
+    """Answer both questions; what comes then is for the test."""
+    await pty.receive(lambda got: got.endswith(b"login: "))
+    await pty.send(f"{name}\r".encode())
+    got = await pty.receive(lambda got: got.endswith(b"assword: "))
+    assert got.startswith(name.encode()) and got.count(b"\n") == 1, got
+    await pty.send(f"{password}\r".encode())
+
+
+async def ends(pid: int) -> None:
+    """Wait for the end of a process that is not our child.  Without a thread: `accounts` goes back by setns(2)."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pidfd, gone.set)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await gone.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_a_person_logs_in_and_out(accounts: None, root: bool) -> None:
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            running = asyncio.create_task(make(pty, record, LoginSession("console", root=root)).run())
+            await log_in(pty, "ann", "sesame")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            assert record.states == [SessionState.STARTING, SessionState.LOGIN, SessionState.RUNNING]
+            await pty.send(b"env | sort; id -u; ls -l $(tty); who; echo th''is is all; exit 3\r")
+            got = await pty.receive(lambda got: b"this is all\r\n" in got)
+            if b"ann      pts/" in got:  # login keeps utmp up to Debian 12
+                assert b"(tel:5551212)" in got
+            for known in (b"CALLER_ID=5551212", b"DIALUPD_CALL=3", b"USER=ann", b"HOME=/", b"TERM=vt100", b"\n4242\r"):
+                assert known in got
+            assert b"LC_CTYPE" not in got and b"crw" in got and b" ann " in got
+            end = await running
+        assert end.reason is EndReason.SESSION_ENDED
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["root", "toor"])
+def test_root_sees_what_a_wrong_password_sees(accounts: None, name: str) -> None:
+    async def test() -> None:
+        told = []
+        for who, password in ((name, "toor"), ("ann", "wrong"), ("nobody-here", "sesame"), ("none", "")):
+            record = Record()
+            with line() as pty:
+                running = asyncio.create_task(make(pty, record).run())
+                await log_in(pty, who, password)
+                got = b""
+                for _ in range(nologin_root.TRIES - 1):
+                    got += await pty.receive(lambda got: got.endswith(b"login: "))
+                    await pty.send(f"{who}\r".encode())
+                    got += await pty.receive(lambda got: got.endswith(b"assword: "))
+                    await pty.send(f"{password}\r".encode())
+                got += await pty.receive(lambda got: b"incorrect\r\n" in got)
+                end = await running
+            told.append(got.replace(who.encode(), b"NAME"))
+            assert end.reason is EndReason.PEER_AUTH_FAILED
+            assert SessionState.RUNNING not in record.states
+        assert set(told) == {told[0]}
+
+    run(test)
+
+
+def test_a_second_try(accounts: None) -> None:
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record()).run())
+            await log_in(pty, "root", "toor")
+            await log_in(pty, "ann", "sesame")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            await pty.send(b"exit\r")
+            assert (await running).reason is EndReason.SESSION_ENDED
+
+    run(test)
+
+
+def test_root_where_root_may(accounts: None) -> None:
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record(), LoginSession("console", root=True)).run())
+            await log_in(pty, "root", "toor")
+            await pty.receive(lambda got: got.endswith(b"# "))
+            await pty.send(b"exit\r")
+            assert (await running).reason is EndReason.SESSION_ENDED
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["hung up", "stopped", "cancelled"])
+def test_the_end_of_a_call_ends_what_was_begun(accounts: None, how: str) -> None:
+    async def test() -> None:
+        with line() as pty:
+            session = make(pty, Record())
+            running = asyncio.create_task(session.run())
+            await log_in(pty, "ann", "sesame")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            await pty.send(b"sleep 600 & echo $! $$ $PPID rea''dy\r")
+            got = await pty.receive(lambda got: b" ready\r\n" in got)
+            pids = [int(word) for word in got.split(b" ready\r\n")[-2].split()[-3:]]
+            if how == "hung up":
+                pty.hang_up()
+                assert (await running).reason is EndReason.REMOTE_HANGUP
+            elif how == "stopped":
+                session.stop(EndReason.MAX_DURATION)
+                assert (await running).reason is EndReason.MAX_DURATION
+            else:
+                running.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await running
+            for pid in pids:
+                await ends(pid)
+
+    run(test)
+
+
+@pytest.mark.parametrize("asked", [b"login: ", b"assword: "])
+def test_nobody_logs_in(accounts: None, asked: bytes) -> None:
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record(), LoginSession("console", login_timeout=1.5)).run())
+            if asked == b"assword: ":
+                await pty.receive(lambda got: got.endswith(b"login: "))
+                await pty.send(b"ann\r")
+            await pty.receive(lambda got: got.endswith(asked))
+            end = await running
+            assert end.reason is EndReason.TIMEOUT
+            assert end.detail == "nobody logged in within 2 s"
+
+    run(test)
+
+
+@as_root
+@pytest.mark.parametrize("how", ["hung up", "stopped"])
+def test_a_call_that_ends_at_the_prompt(how: str) -> None:
+    async def test() -> None:
+        with line() as pty:
+            session = make(pty, Record())
+            running = asyncio.create_task(session.run())
+            await pty.receive(lambda got: got.endswith(b"login: "))
+            if how == "hung up":
+                pty.hang_up()
+            else:
+                session.stop(EndReason.SHUTDOWN)
+            wanted = EndReason.REMOTE_HANGUP if how == "hung up" else EndReason.SHUTDOWN
+            assert (await running).reason is wanted
+
+    run(test)
+
+
+def test_others_than_root_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    async def test() -> None:
+        with line() as pty:
+            end = await make(pty, Record()).run()
+            assert end.reason is EndReason.SESSION_FAILED
+            assert "needs root" in end.detail
+            assert b"not available" in pty.left()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("caller", "host"),
+    [
+        ("5551212", "tel:5551212"),
+        ("+1 (555) 12-12", "tel:+155512-12"),
+        ("", ""),
+        ("127.0.0.1", "tel:127001"),
+        ("-froot", "tel:-froot"),
+        ("\x1b[2J\n\x00", "tel:2J"),
+        ("ä", ""),
+        ("9" * 500, "tel:" + "9" * 36),
+    ],
+)
+def test_the_caller_as_a_host(caller: str, host: str) -> None:
+    assert caller_host(caller) == host
+    command = agetty(CONFIG, replace(FACTS, caller_id=caller))
+    assert ("--host" in command) == bool(host)
+    assert not [word for word in command if not word.isprintable()]
