@@ -32,7 +32,7 @@ class CallBook:
     async def recall(self, store: Store, going_on: frozenset[int] = frozenset()) -> None:
         """Learn the last call's number, and how often each policy dialled today; close what a crash has cut.
 
-        `going_on` are the numbers of calls that were not cut.
+        `going_on` are the numbers of calls that were not cut; at their end the modem's redialer counts them.
         """
         self._last = store.last_call()
         self._recalled = datetime.date.today()
@@ -43,7 +43,7 @@ class CallBook:
         except DialupError as error:
             log.warning("the calls of today are not known: %s", error)
             return
-        for view in rows:
+        for view in (row for row in rows if row.call not in going_on):
             key = (view.modem, view.policy, view.number)
             self._today[key] = self._today.get(key, 0) + 1
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from dialupd import __version__
 from dialupd.at.dialstring import Masking
-from dialupd.config.values import Mode, Policy
+from dialupd.config.values import ClientSession, Mode, Policy
 from dialupd.model import CallView, DialOptions, DialupError, ErrorKind, HistoryFilter, ModemState, ModemView
 from dialupd.modem import requests
 from dialupd.modem.owner import Modem
 from dialupd.registry import Registry
-from dialupd.runtime import Watcher
+from dialupd.runtime import Foreseen, Watcher
 from dialupd.states import IDLE
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -123,6 +123,15 @@ class Desk:
         return policy
 
     # -- modems
+
+    def foresee_dial(self, modem_id: str, number: str, options: DialOptions) -> Foreseen:
+        return requests.foresee(self._registry.modem(modem_id), number, options)
+
+    def foresee_originate(self, policy: str, options: DialOptions) -> Foreseen:
+        wanted = self._policy(policy)
+        session = options.session or wanted.session
+        own = session == wanted.session or isinstance(self._registry.session(session), ClientSession)
+        return Foreseen(session, policy, own)
 
     async def dial(self, modem_id: str, number: str, options: DialOptions) -> int:
         return requests.dial(self._registry.modem(modem_id), number, options)

@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from enum import StrEnum
@@ -248,10 +249,16 @@ def _run_directory() -> Iterator[str]:
 
 
 def _lock_directory(directory: Path, stack: contextlib.ExitStack) -> bool:
-    """Make the directory ours; false when another daemon has it, whose calls have the same numbers as ours."""
+    """Make the directory ours; false when another daemon has it, whose calls have the same numbers as ours.
+
+    The service's belongs to its user, who could exchange what pppd then reads as root.
+    """
     directory.mkdir(mode=0o700, exist_ok=True)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -13,6 +13,7 @@ replay what exists: the observer reads `modems()` and `calls()` in the same step
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from dialupd.at.dialstring import Masking
@@ -79,6 +80,15 @@ class Quiet:
         """Nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a call that is asked for would be; `as_configured`: a client's, or a policy's number with its session."""
+
+    session: str
+    policy: str
+    as_configured: bool
+
+
 class Control(Protocol):
     """What may be asked of the daemon.  Long work returns once it has begun; views report how it goes on."""
 
@@ -133,6 +143,12 @@ class Control(Protocol):
 
     def set_log_level(self, level: str) -> None:
         """From now on log what is at least this important."""
+
+    def foresee_dial(self, modem_id: str, number: str, options: DialOptions) -> Foreseen:
+        """What `dial` would do."""
+
+    def foresee_originate(self, policy: str, options: DialOptions) -> Foreseen:
+        """What `originate` would do."""
 
     async def dial(self, modem_id: str, number: str, options: DialOptions) -> int:
         """Dial a number; the call's number."""

@@ -2,7 +2,8 @@
 
 A sleeping machine answers nobody, and its modems may lose their power.  By default calls are hung up before, in order;
 `daemon.suspend = "keep"` leaves them to the far end's patience.  No policy dials between the two.  On waking every
-modem that is not on a call is probed again, and devices are looked for, as either may have changed unseen.
+modem that is not on a call is probed again, and devices are looked for, as either may have changed unseen; a policy
+that keeps a link up dials again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 
 from dialupd.config.values import Suspend
-from dialupd.model import EndReason
+from dialupd.model import EndReason, ModemState
 from dialupd.modem import requests
 from dialupd.registry import Registry
 from dialupd.states import IN_CALL, ModemEvent, allows
@@ -38,7 +39,11 @@ class Sleeper:
     def after(self) -> None:
         """The machine is awake."""
         self._registry.asleep = False
+        for memory in self._registry.fleet.memories.values():
+            memory.redialer.wake()
         for modem in self._registry.present():
             if allows(modem.state, ModemEvent.RESET):
                 modem.move(ModemEvent.RESET, "the machine has slept")
+            elif modem.state is ModemState.HANGING_UP and modem.ending.reason is EndReason.SHUTDOWN:
+                modem.dialled_policy = None  # its end is still to come, and must not have the policy rest
         self._registry.rescan()

@@ -18,7 +18,7 @@ from dialupd.bus.service import Handler
 from dialupd.bus.values import ROOT, ViewTable, call_path, modem_path
 from dialupd.bus.wire import Variant
 from dialupd.model import CallView, DialupError, ErrorKind, ModemView
-from dialupd.runtime import Control
+from dialupd.runtime import Control, Foreseen
 
 Options = Mapping[str, Variant]
 
@@ -33,15 +33,22 @@ _Run = Callable[..., Awaitable[list[Any]]]
 def _handlers() -> tuple[dict[str, Handler], Callable[..., Callable[[_Run], _Run]]]:
     found: dict[str, Handler] = {}
 
-    def needs(action: Action, *details: str) -> Callable[[_Run], _Run]:
+    def needs(
+        action: Action, *details: str, further: Callable[..., Mapping[str, str] | None] = lambda *_: None
+    ) -> Callable[[_Run], _Run]:
         def note(run: _Run) -> _Run:
             name = "".join(part.capitalize() for part in run.__name__.split("_"))
-            found[name] = Handler(action, details, run)
+            found[name] = Handler(action, details, run, further)
             return run
 
         return note
 
     return found, needs
+
+
+def _exceeds(foreseen: Foreseen) -> Mapping[str, str] | None:
+    """Root's sessions are for the numbers that root gave them, or any number would get their passwords."""
+    return None if foreseen.as_configured else {"session": foreseen.session, "policy": foreseen.policy}
 
 
 class ManagerObject:
@@ -78,7 +85,10 @@ class ManagerObject:
         await self._control.rescan()
         return []
 
-    @needs(Action.DIAL, "policy")
+    def _other_session(self, policy: str, options: Options) -> Mapping[str, str] | None:
+        return _exceeds(self._control.foresee_originate(policy, dial_options(options)))
+
+    @needs(Action.DIAL, "policy", further=_other_session)
     async def originate(self, _: Caller, policy: str, options: Options) -> list[Any]:
         return [call_path(await self._control.originate(policy, dial_options(options)))]
 
@@ -120,7 +130,10 @@ class ModemObject:
     def properties(self) -> dict[str, Variant]:
         return self._table.properties(self.view)
 
-    @needs(Action.DIAL, "number")
+    def _other_number(self, number: str, options: Options) -> Mapping[str, str] | None:
+        return _exceeds(self._control.foresee_dial(self.view.id, number, dial_options(options)))
+
+    @needs(Action.DIAL, "number", further=_other_number)
     async def dial(self, _: Caller, number: str, options: Options) -> list[Any]:
         return [call_path(await self._control.dial(self.view.id, number, dial_options(options)))]
 

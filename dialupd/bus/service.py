@@ -50,11 +50,16 @@ _MACHINE_ID: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How a method is done: the action it needs, the arguments that polkit shows, the function."""
+    """How a method is done: the action it needs, the arguments that polkit shows, the function.
+
+    `further` is asked about what the caller wants: where that exceeds the action, it gives details, and CONTROL is needed
+    too.
+    """
 
     action: Action
     details: tuple[str, ...]
     run: Callable[..., Awaitable[list[Any]]]
+    further: Callable[..., Mapping[str, str] | None] = lambda *_: None
 
 
 class Exported(Protocol):
@@ -253,6 +258,8 @@ class Service:
             named = {argument.name: value for argument, value in zip(spec.arguments, message.body, strict=True)}
             details = {**item.details, **{name: str(named[name]) for name in handler.details}}
             await self._authority.check(caller, handler.action, details)
+            if more := handler.further(item, *message.body):
+                await self._authority.check(caller, Action.CONTROL, {**details, **more})
             result = await handler.run(item, caller, *message.body)
             self._answer(message, spec, result)
         except DialupError as error:

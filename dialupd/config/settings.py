@@ -271,7 +271,7 @@ LOGIN_SESSION = _section(
     SESSION_TYPE, ROOT, LOGIN_TIMEOUT,
 )  # fmt: skip
 COMMAND = Setting("command", kinds.COMMAND, (), "the program and its arguments; no shell is between", required=True)
-EXEC_USER = Setting("user", kinds.USER_NAME, "", "who runs it; without one, the daemon's own user")
+EXEC_USER = Setting("user", kinds.USER_NAME, "", "who runs it; without one, `dialupd-session`, a user with no rights")
 EXEC = _section(
     '[session.NAME] with type = "exec"', "The line is a program's standard input, output and error.",
     SESSION_TYPE, COMMAND, EXEC_USER,

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         case work:
             from dialupd.helper import session
 
-            return session.main(Kind(work), args.instance, args.config, args.run_directory, args.user)
+            return session.main(Kind(work), args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,10 +37,16 @@ def _parser() -> argparse.ArgumentParser:
         "--run-directory", default="/run/dialupd", metavar="DIR", help="the daemon's (default: %(default)s)"
     )
     parser.add_argument(
-        "--user",
+        "--daemon",
         default="dialupd",
-        metavar="NAME",
-        help="whose daemon is obeyed, and as whom a program runs whose session names nobody (default: %(default)s)",
+        metavar="USER",
+        help="whose daemon is obeyed, beside root's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--user",
+        default="dialupd-session",
+        metavar="USER",
+        help="as whom sessions run that name nobody (default: %(default)s)",
     )
     works = parser.add_subparsers(dest="work", required=True, metavar="WORK")
     for kind in Kind:

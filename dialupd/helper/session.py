@@ -9,6 +9,7 @@ session ends in order.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -82,6 +83,8 @@ class Helper:
         self._known = Progress()
         self._end: SessionEnd | None = None
         self._session: Session | None = None
+        self._running: asyncio.Task[SessionEnd] | None = None
+        self._asked: EndReason | None = None
         self._begin: asyncio.Future[tuple[Begin, list[int]]] = self._loop.create_future()
         self._gone = asyncio.Event()
 
@@ -118,7 +121,11 @@ class Helper:
                 return SessionEnd(EndReason.SESSION_FAILED, str(error))
             if self._gone.is_set():
                 session.stop(EndReason.SHUTDOWN)
-            return await session.run()
+            self._running = running = asyncio.create_task(session.run(), name=f"call {self._call} session")
+            await asyncio.wait({running})
+            if running.cancelled():
+                return SessionEnd(self._asked or EndReason.SHUTDOWN, "it did not end in time")
+            return running.result()
 
     def _made(
         self,
@@ -128,6 +135,8 @@ class Helper:
         run_directory: str,
         held: contextlib.ExitStack,
     ) -> Session:
+        if begin.facts.call != self._call:
+            raise Refused(f"the daemon speaks of call {begin.facts.call} to the unit of call {self._call}")
         config = self._config(begin.facts.session, read_config)
         stream = -1
         match descriptors, config:
@@ -137,8 +146,8 @@ class Helper:
                 _require_socket(stream)
             case _:
                 raise Refused(f"the daemon gave {len(descriptors)} descriptors, which is not what the session takes")
-        mode = os.fstat(line).st_mode
-        if not (stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and os.isatty(line))):
+        # A socket could lead to a service that takes what root writes for root's own word, such as the journal.
+        if not os.isatty(line):
             raise Refused("what the daemon gave is no line")
         if self._kind is Kind.EXEC:
             user = config.user if isinstance(config, ExecSession) else ""
@@ -195,7 +204,10 @@ class Helper:
             case None:
                 self._loop.remove_reader(self._socket)
                 self._gone.set()
-                self._stop(EndReason.SHUTDOWN)
+                if self._asked is not None and self._running is not None:
+                    self._running.cancel()
+                else:
+                    self._stop(EndReason.SHUTDOWN)
             case (Begin() as begin, descriptors) if not self._begin.done():
                 self._begin.set_result((begin, descriptors))
             case (Tell(), []):
@@ -203,26 +215,28 @@ class Helper:
                 if self._end is not None:
                     self._say(Ended(self._end))
             case (Stop(reason), []):
+                self._asked = self._asked or reason
                 self._stop(reason)
             case (message, descriptors):
                 protocol.close(descriptors)
                 log.warning("the daemon says %s, which it must not now", type(message).__name__)
 
 
-def main(kind: Kind, instance: str, config_file: str, run_directory: str, user: str) -> int:
-    """0 done, 1 failed, 2 no such instance; `user` is the daemon's."""
-    set_up_logging("info", call=instance)
-    if not _CALL.fullmatch(instance):
-        log.error("%r is no call's number", instance)
+def main(kind: Kind, args: argparse.Namespace) -> int:
+    """0 done, 1 failed, 2 no such instance."""
+    set_up_logging("info", call=args.instance)
+    if not _CALL.fullmatch(args.instance):
+        log.error("%r is no call's number", args.instance)
         return 2
 
     async def hold() -> None:
-        with connect(run_directory, user) as sock:
+        with connect(args.run_directory, args.daemon) as sock:
             # For what holds secrets: the unit's own directory, which systemd makes and removes with it.
             own = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
             if kind is Kind.PPP and not own:
                 raise Refused("the unit has no RuntimeDirectory= of its own, and pppd's options may stand nowhere else")
-            await Helper(sock, kind, int(instance), user).run(partial(read_config_or_last_good, config_file), own)
+            helper = Helper(sock, kind, int(args.instance), args.user)
+            await helper.run(partial(read_config_or_last_good, args.config), own)
 
     try:
         asyncio.run(hold())

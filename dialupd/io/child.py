@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ PIPE_BYTES = 64 * 1024
 # pppd and shells end on SIGHUP and tell the far end; two more seconds for those that need SIGTERM.
 GENTLE: tuple[tuple[Signals, float], ...] = ((signal.SIGHUP, 2.0), (signal.SIGTERM, 3.0))
 
+
+# asm-generic/ioctls.h; Python has no name for it.
+_TIOCGSID = 0x5429
 
 # What the service manager says to the daemon is not for its children: they could speak in its name.
 PRIVATE_VARIABLES = frozenset(
@@ -235,20 +240,24 @@ class Child:
         self._ended.set_result(self.status)
 
 
-def hang_up(terminal: int, spared: int) -> None:
-    """SIGHUP to all whose terminal it is (a device number), but for one group, which is told otherwise.
+def hang_up(master: int, spared: int) -> None:
+    """SIGHUP to all on a pseudo-terminal, given its master, but for one group, which is told otherwise.
 
-    The kernel tells the leader of the session and the foreground only, and not every shell tells its other jobs.
+    The kernel tells the leader of the session and the foreground only, and not every shell tells its other jobs.  They
+    are known by their session: the terminal's number is another one's too, in each container that has terminals.
     """
-    number = os.major(terminal) << 8 | os.minor(terminal) & 0xFF | (os.minor(terminal) & ~0xFF) << 12
+    try:
+        (session,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGSID, bytes(4)))
+    except OSError:  # it is no session's terminal
+        return
     with contextlib.ExitStack() as opened:
         found = []
         for process in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
-            if _is_on(process, number, spared):
+            if _is_on(process, session, spared):
                 with contextlib.suppress(OSError):
                     pidfd = os.pidfd_open(process)
                     opened.callback(os.close, pidfd)
-                    if _is_on(process, number, spared):
+                    if _is_on(process, session, spared):
                         found.append(pidfd)
         # Found first: with the first one told, the leader may end, and then it is no one's terminal any more.
         for pidfd in found:
@@ -256,13 +265,14 @@ def hang_up(terminal: int, spared: int) -> None:
                 signal.pidfd_send_signal(pidfd, signal.SIGHUP)
 
 
-def _is_on(process: int, terminal: int, spared: int) -> bool:
+def _is_on(process: int, session: int, spared: int) -> bool:
+    """Is it of the session, and has that session's terminal?"""
     try:
         text = Path(f"/proc/{process}/stat").read_bytes()
     except OSError:
         return False
-    group, _, its_terminal = text.rpartition(b")")[2].split()[2:5]
-    return int(its_terminal) == terminal and int(group) != spared
+    group, its_session, terminal = text.rpartition(b")")[2].split()[2:5]
+    return int(its_session) == session and terminal != b"0" and int(group) != spared
 
 
 def inherited_environment() -> dict[str, str]:

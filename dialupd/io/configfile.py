@@ -77,7 +77,7 @@ def read_last_good(path: str = DEFAULT, kept: str = KEPT) -> Config | None:
 def keep(path: str = DEFAULT, kept: str = KEPT) -> Config:
     """Read the configuration and keep a copy of it as the last good one; raises ConfigError or OSError."""
     config, files = _read(path, _only_root_writes)
-    ways = [(os.stat(os.path.dirname(file.name) or "."), file.status) for file in files]
+    ways = [(*_directories(file.name), file.status) for file in files]
     mode, group = 0o600, None
     if all(_may(status, None) for way in ways for status in way):
         mode |= stat.S_IROTH
@@ -87,6 +87,13 @@ def keep(path: str = DEFAULT, kept: str = KEPT) -> Config:
     texts = {file.name: file.content.decode() for file in files}
     replace(Path(kept), json.dumps(texts, indent=1).encode(), mode, group)
     return config
+
+
+def _directories(name: str) -> list[os.stat_result]:
+    """The file's directory, and what leads to another one where it, or the file, is a link."""
+    path = Path(os.path.abspath(name))
+    linked = [step for step in Path(os.path.realpath(name)).parents if step not in path.parents]
+    return [os.stat(step) for step in (path.parent, *linked)]
 
 
 def _may(status: os.stat_result, group: int | None) -> bool:

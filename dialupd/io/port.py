@@ -358,8 +358,9 @@ class Port:
             then()
             return
         self._forget_fd()
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(fd, termios.TIOCNXCL)  # a session may hold the port longer than we
+        with contextlib.suppress(OSError):  # a session, or systemd, may hold the port longer than we
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            fcntl.ioctl(fd, termios.TIOCNXCL)
         if discard_output(fd):
             _close(fd, then)
         else:

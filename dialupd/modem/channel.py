@@ -66,6 +66,8 @@ class Channel:
         self._reply: asyncio.Future[Reply] | None = None
         self._sent = ("", "")
         """The last command and how it is shown: late or garbled, its echo may still come when it has ended."""
+        self.turn_since = 0.0
+        """Loop time when somebody last got the turn."""
         self._turn = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
         self._unsure: asyncio.TimerHandle | None = None
@@ -100,11 +102,15 @@ class Channel:
             yield
             return
         async with self._turn:
-            self._holder = task
+            self._holder, self.turn_since = task, self._loop.time()
             try:
                 yield
             finally:
                 self._holder = None
+
+    def taken_from(self, task: asyncio.Task[None] | None) -> bool:
+        """Is it the turn of another task, a person's command, which has a time limit of its own?"""
+        return self._holder is not None and self._holder is not task
 
     async def command(self, text: str, timeout: float = timing.REPLY, *, shown: str | None = None) -> Reply:
         """Send one command line when it is our turn and give its reply.

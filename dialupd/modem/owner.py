@@ -91,6 +91,7 @@ class Modem:
         """An activity is to end, or the next to begin: since `_busy_since`, which is else when the activity began."""
         self._deaf_until = 0.0
         self._kept = False
+        self._over = False
         self._activity: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
 
@@ -104,11 +105,14 @@ class Modem:
 
     @property
     def hung(self) -> bool:
-        """What the owner does should have ended long since."""
-        limit = timing.HUNG if self._turning or self.state in BOUNDED else None
-        if limit is not None and self.plan is not None:
-            limit += self.plan.timeout
-        return limit is not None and self._loop.time() - self._busy_since > limit
+        """What the owner does should have ended long since; a command line to the modem shows that it goes on."""
+        since, channel = self._busy_since, self.channel
+        if not self._turning:
+            if self.state not in BOUNDED or (channel is not None and channel.taken_from(self._activity)):
+                return False
+            since = max(since, channel.turn_since if channel is not None else 0.0)
+        limit = timing.HUNG + (self.plan.timeout if self.plan is not None else 0.0)
+        return self._loop.time() - since > limit
 
     @property
     def policy(self) -> Policy | None:
@@ -140,6 +144,8 @@ class Modem:
             self.turn()
             self._activity = None
             await self._leave()
+            self._over = True
+            self._settled.set()
 
     async def _act(self) -> None:
         step = await self._activities[self.state](self)
@@ -171,8 +177,8 @@ class Modem:
             self._busy_since, self._turning = self._loop.time(), True
 
     async def settled(self) -> None:
-        """Until no call is in progress."""
-        while self.state in IN_CALL:
+        """Until no call is in progress, or the modem is gone."""
+        while self.state in IN_CALL and not self._over:
             self._settled.clear()
             await self._settled.wait()
 
@@ -313,4 +319,5 @@ class Modem:
         view = call.view
         if policy is not None:
             connected = (view.end_time - view.connect_time) / 1e6 if view.connect_time else 0.0
-            self.memory.redialer.ended(policy, reason, connected, self._loop.time(), self.host.today())
+            before = self.host.calls_today(self.id, policy)
+            self.memory.redialer.ended(policy, reason, connected, self._loop.time(), self.host.today(), before)

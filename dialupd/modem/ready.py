@@ -35,9 +35,12 @@ async def for_ever() -> Never:
 async def binding(modem: Modem) -> Step:
     """Let the generic driver take the device; its tty then comes by udev, and the registry says so."""
     try:
-        await modem.host.bind(modem.device)
+        async with asyncio.timeout(timing.BIND):
+            await modem.host.bind(modem.device)
     except BindError as error:
         return Step(ModemEvent.FAULT, str(error))
+    except TimeoutError:
+        return Step(ModemEvent.FAULT, f"the generic driver was not bound within {timing.BIND:g} s")
     await asyncio.sleep(timing.BIND_WAIT)
     return Step(ModemEvent.FAULT, "the generic driver has made no port of the device: is it a modem?")
 

@@ -49,9 +49,11 @@ class Redialer:
         redial = self._entry(policy, calls_today, today).redial
         return redial.blocked(today) or policy.numbers[redial.number % len(policy.numbers)]
 
-    def ended(self, policy: Policy, reason: EndReason, connected: float, now: float, today: int) -> None:
+    def ended(
+        self, policy: Policy, reason: EndReason, connected: float, now: float, today: int, calls_today: int = 0
+    ) -> None:
         """A call that was dialled by the policy has ended, after so many seconds connected."""
-        entry = self._entry(policy, 0, today)
+        entry = self._entry(policy, calls_today, today)
         entry.redial, decision = entry.redial.after(reason, connected, today)
         entry.due, entry.resting = None, isinstance(decision, Rest)
         if isinstance(decision, Next):
@@ -61,6 +63,11 @@ class Redialer:
         """Calls in a row that failed."""
         entry = self._entries.get(policy.name)
         return entry.redial.failures if entry else 0
+
+    def wake(self) -> None:
+        """What rests since a shutdown acts again: the machine has slept only."""
+        for entry in self._entries.values():
+            entry.resting = False
 
     def resume(self, policy: Policy, today: int) -> None:
         """A person lifts every limit."""

@@ -8,7 +8,7 @@ from functools import partial
 from dialupd.at.dialstring import clean, masked, may_be, touches_line
 from dialupd.at.results import Final, Result
 from dialupd.at.secrecy import hidden
-from dialupd.config.values import Mode, Policy
+from dialupd.config.values import ClientSession, Mode, Policy
 from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
 from dialupd.modem import calling, probe, timing
@@ -16,6 +16,7 @@ from dialupd.modem.channel import NoReply, PortLost
 from dialupd.modem.loan import Loan
 from dialupd.modem.owner import Ending, Modem
 from dialupd.policy import Stop
+from dialupd.runtime import Foreseen
 from dialupd.states import IDLE, IN_CALL, ModemEvent, allows
 
 DIAL_COMMAND = "ATDT"
@@ -32,14 +33,29 @@ MAX_WORDS = 100
 def dial(modem: Modem, number: str, options: DialOptions) -> int:
     """Place a call; its number."""
     _require(modem, ModemEvent.DIAL)
+    cleaned, policy, own = _understood(modem, number, options)
+    # A policy's own number counts for it, whoever dials it.
+    return _dial(modem, cleaned, options, policy, policy if own else None)
+
+
+def foresee(modem: Modem, number: str, options: DialOptions) -> Foreseen:
+    """What `dial` would do."""
+    _, policy, own = _understood(modem, number, options)
+    session = _session(modem, options.session, policy)
+    configured = own and policy is not None and session == policy.session
+    clients = isinstance(modem.host.session(session), ClientSession)
+    return Foreseen(session, policy.name if policy else "", configured or clients)
+
+
+def _understood(modem: Modem, number: str, options: DialOptions) -> tuple[str, Policy | None, bool]:
+    """The cleaned number, the policy that it is dialled by, and whether it is one of that policy's own."""
     try:
         cleaned = clean(number)
     except ValueError as error:
         raise DialupError(ErrorKind.INVALID_ARGS, str(error)) from None
     policy = _named_policy(modem, options.policy) if options.policy else modem.policy_for(Direction.OUTGOING)
-    # A policy's own number counts for it, whoever dials it.
-    counted = policy if policy is not None and policy.mode is Mode.ORIGINATE and number_of(policy, cleaned) else None
-    return _dial(modem, cleaned, options, policy, counted)
+    own = policy is not None and policy.mode is Mode.ORIGINATE and number_of(policy, cleaned)
+    return cleaned, policy, own
 
 
 def number_of(policy: Policy, number: str) -> bool:

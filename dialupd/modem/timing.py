@@ -39,6 +39,9 @@ CARRIER_WAIT = 60
 CARRIER_MARGIN = 5.0
 """Our own limit exceeds S7 by this, so that the modem's result comes first and names the reason."""
 
+BIND = 75.0
+"""For the driver to be bound: the unit that does it has a minute, and its own verdict is to come first."""
+
 BIND_WAIT = 30.0
 """For the port of a device that the generic driver was told of; the kernel needs less than one."""
 
@@ -65,8 +68,9 @@ CALL_KEPT = 60.0
 """An ended call stays on the bus for a minute, so that whoever asked for it can read how it ended."""
 
 HUNG = 120.0
-"""The longest that anything but a call and idling takes, a slow modem on a bad port included, is about 90 s; an owner
-that is at it for longer will never end. Dialling and answering have the time limit of their call besides."""
+"""The longest that anything but a call and idling takes without a command line to the modem, a driver's binding, is
+about 105 s; an owner that is at it for longer will never end. Dialling and answering have the time limit of their call
+besides."""
 
 SHUTDOWN = 15.0
 """For all calls to be hung up in order when the daemon ends; systemd's own limit is 90 s."""

@@ -4,7 +4,8 @@ Messages are JSON in packets of a SOCK_SEQPACKET socket, each with the word `is`
 beside a packet.  The session says `hello` and gets `begin` with the line; from then on it tells `news` and at last
 `ended`, and does not leave before the daemon has closed the socket: a daemon that takes a running session over asks
 it to `tell` everything again.  The daemon may say `stop` at any time.  The end of the socket tells the session that
-the daemon is gone for good, since over a restart the service manager holds the daemon's end.
+the daemon is gone for good, since over a restart the service manager holds the daemon's end; behind a `stop` it tells
+that the time for a good end is over.
 
 Either side may be of another version or hostile: what comes is checked here, field by field, and what is no message
 raises ProtocolError.
@@ -33,7 +34,8 @@ SOCKET = "sessions.sock"
 LONGEST = 32768
 """Bytes of a packet: the longest is `begin` with what the far end sent before the session began."""
 LONGEST_TEXT = 1024
-MOST_ITEMS = 16
+MOST_ITEMS = 256
+"""Of a list: a modem may name any number of modulations within its answer."""
 MOST_DESCRIPTORS = 3
 
 T = TypeVar("T")

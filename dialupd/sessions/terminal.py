@@ -165,7 +165,6 @@ class _Terminal:
         self._master, self.slave = os.openpty()
         self.name = os.ttyname(self.slave)
         self.program = 0
-        self._number = os.fstat(self.slave).st_rdev
         self._open = True
 
     def dup(self) -> int:
@@ -173,7 +172,7 @@ class _Terminal:
 
     def hang_up(self) -> None:
         """Tell those on the terminal whom the program, or a shell of its, has given groups of their own."""
-        hang_up(self._number, self.program)
+        hang_up(self._master, self.program)
 
     def close(self) -> None:
         """Hang up; the kernel takes the terminal from all who are on it, and tells some of them."""

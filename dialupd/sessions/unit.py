@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds from the start of a unit to its first word; a machine that is busy starts an interpreter slowly.
 HELLO: Final = 30.0
+# Seconds for a session that is ended by force to let go of the line.
+LETS_GO: Final = 3.0
 TALLY: Final = struct.Struct("=QQ")
 
 # What is kept of a call over a restart, each under this word and the call's number.
@@ -145,6 +147,10 @@ class UnitSession:
             if self._streams and not self._opened:
                 timer = self._loop.call_later(CLIENT_PATIENCE, self._nobody_came)
             return await self._follow()
+        except asyncio.CancelledError:
+            if self._stop and self._socket is not None:
+                await self._force(self._socket)
+            raise
         finally:
             if timer is not None:
                 timer.cancel()
@@ -225,7 +231,11 @@ class UnitSession:
             given = [port, self._tally]
             if self._streams:
                 given.append(self._far_end)
-            protocol.send(sock, Begin(facts, line.shows_carrier, line.early), given)
+            try:
+                protocol.send(sock, Begin(facts, line.shows_carrier, line.early), given)
+            except OSError as error:
+                text = f"{self._unit} ended before it got the line ({error.strerror}); "
+                raise UnitError(f"{text}journalctl -u {self._unit} tells why") from None
             self._close_far_end()
             described = _memfd(f"dialupd-call-{self._call}", memo)
             passed.callback(os.close, described)
@@ -246,9 +256,17 @@ class UnitSession:
             end = await asyncio.shield(self._ended)
         finally:
             self._loop.remove_reader(self._socket)
-        rx, tx = self.counts()
-        self._report(Progress(rx_bytes=rx, tx_bytes=tx))
         return replace(end, detail=self._why) if self._why else end
+
+    async def _force(self, sock: socket.socket) -> None:
+        """It was asked to end and has not: our end of the socket ends it at once. Until it has let go of the line."""
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)  # closing would leave the copy that systemd may still have
+        self._loop.add_reader(sock, self._readable)
+        try:
+            await asyncio.wait({self._ended}, timeout=LETS_GO)
+        finally:
+            self._loop.remove_reader(sock)
 
     def _readable(self) -> None:
         assert self._socket is not None
@@ -292,7 +310,8 @@ class UnitSession:
             self.stop(EndReason.SESSION_FAILED)
 
     def _close(self) -> None:
-        self.counts()
+        rx, tx = self.counts()
+        self._report(Progress(rx_bytes=rx, tx_bytes=tx))
         if not self._detached:
             self._store.drop(*(f"{word}-{self._call}" for word in _KEPT))
             if self._socket is not None and not self._ended.done():

@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 UNITS = "/usr/local/lib/systemd/system"
 # dialupd.service has ProtectHome= and the sandboxes of its kind: nothing below these is to be seen in there.
 UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108
+# As the kernel follows them.
+MOST_LINKS = 40
 # What may stand in ExecStart= without quoting.
 PLAIN = re.compile(r"/[A-Za-z0-9_./+-]+")
 COMMANDS = ("dialupctl", "dialup-exchange")
@@ -95,7 +97,7 @@ class Installation:
     def check_trust(self) -> None:
         """Refuses an installation that a user other than root could change, or that the units cannot see."""
         places = (Path(self.python), Path(self.scripts), HERE)
-        steps = {step: place for place in places for way in (place, place.resolve()) for step in (way, *way.parents)}
+        steps = {step: place for place in places for way in _ways(place) for step in (way, *way.parents)}
         for step, place in steps.items():
             if str(step) in UNSEEN:
                 raise RefusedError(
@@ -109,6 +111,18 @@ class Installation:
                     f"{step}: root would run what a user other than root can change; "
                     "make it root's (chown root:root, chmod go-w) or install dialupd elsewhere"
                 )
+
+
+def _ways(place: Path) -> Iterator[Path]:
+    """The place, each that a link leads to on the way, and where it really is."""
+    yield place
+    way = place
+    for _ in range(MOST_LINKS):
+        if not way.is_symlink():
+            break
+        way = way.parent / way.readlink()
+        yield way.parent.resolve() / way.name
+    yield place.resolve()
 
 
 def wanted(installation: Installation) -> Iterator[File]:

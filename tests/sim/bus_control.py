@@ -22,7 +22,7 @@ from dialupd.model import (
     ModemView,
     Transport,
 )
-from dialupd.runtime import Watcher
+from dialupd.runtime import Foreseen, Watcher
 
 MODEM = ModemView(
     id="0572_1340_12345678",
@@ -178,6 +178,12 @@ class FakeControl:
 
     def set_log_level(self, level: str) -> None:
         self.asked.append(("set_log_level", level))
+
+    def foresee_dial(self, modem_id: str, number: str, options: DialOptions) -> Foreseen:
+        return Foreseen(options.session or "client", options.policy, not options.session)
+
+    def foresee_originate(self, policy: str, options: DialOptions) -> Foreseen:
+        return Foreseen(options.session or "internet", policy, not options.session)
 
     async def dial(self, modem_id: str, number: str, options: DialOptions) -> int:
         await self._ask("dial", modem_id, number, options)

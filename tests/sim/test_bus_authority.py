@@ -37,6 +37,8 @@ class FakePolkit:
 
     def __init__(self, connection: Connection) -> None:
         self.answer: list[Any] | None = [True, False, {}]
+        self.refuses: set[str] = set()
+        """Actions that are refused whatever `answer` is."""
         self.signature = "(bba{ss})"
         self.asked: asyncio.Queue[list[Any]] = asyncio.Queue()
         self.cancelled: asyncio.Queue[str] = asyncio.Queue()
@@ -56,7 +58,9 @@ class FakePolkit:
         self.asked.put_nowait(unwrap(message.body))
         if self.answer is None:
             return
-        if not self.answer:
+        if message.body[1] in self.refuses:
+            self._connection.send(reply(message, self.signature, [[False, False, {}]]))
+        elif not self.answer:
             self._connection.send(error_reply(message, "org.freedesktop.PolicyKit1.Error.Failed", "no"))
         else:
             self._connection.send(reply(message, self.signature, [self.answer] if self.signature else []))
@@ -427,5 +431,48 @@ def test_details_are_strings_of_a_line(play: Callable[[Scenario], None]) -> None
         assert polkit.asked.get_nowait()[2] == {"policy": "uplink"}
         for far in control.far_ends:
             far.close()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "interface", "member", "signature", "body", "shown"),
+    [
+        (
+            MODEM_P,
+            MODEM_I,
+            "Dial",
+            "sa{sv}",
+            ["5551212", {"session": Variant("s", "isp")}],
+            {"modem": MODEM.id, "number": "5551212", "session": "isp", "policy": ""},
+        ),
+        (
+            "/org/dialupd1",
+            "org.dialupd1.Manager",
+            "Originate",
+            "sa{sv}",
+            ["uplink", {"session": Variant("s", "isp")}],
+            {"policy": "uplink", "session": "isp"},
+        ),
+    ],
+)
+def test_a_session_of_roots_for_another_number_takes_more_than_the_right_to_dial(
+    play: Callable[[Scenario], None],
+    path: str,
+    interface: str,
+    member: str,
+    signature: str,
+    body: list[Any],
+    shown: dict[str, str],
+) -> None:
+    async def scenario(control: FakeControl, polkit: FakePolkit, client: Client) -> None:
+        polkit.refuses.add(Action.CONTROL)
+        with pytest.raises(BusError) as refused:
+            await client.call(path, interface, member, signature, body)
+        (_, first, *_), (_, second, details, *_) = polkit.asked.get_nowait(), polkit.asked.get_nowait()
+        assert (first, second) == (Action.DIAL, Action.CONTROL)
+        assert details == shown
+        assert refused.value.name.endswith("NotAuthorized")
+        assert [name for name, *_ in control.asked if name in ("dial", "originate")] == []
 
     play(scenario)

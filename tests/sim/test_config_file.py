@@ -162,6 +162,16 @@ def test_a_copy_is_readable_for_no_more_than_every_original(place: Place) -> Non
     assert place.modes(0o644, 0o644, main_place=0o700) == "600"
 
 
+def test_a_copy_of_a_linked_file_is_as_private_as_the_way_to_it(place: Place, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    (private / "open").mkdir(parents=True)
+    Path(place.path).rename(private / "open" / "modems.toml")
+    Path(place.path).symlink_to(private / "open" / "modems.toml")
+    assert place.modes(0o644, 0o644) == "644"
+    private.chmod(0o700)
+    assert place.modes(0o644, 0o644) == "600"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 def test_a_copy_goes_to_the_group_that_reads_every_original(place: Place) -> None:
     os.chown(place.path, 0, 4)

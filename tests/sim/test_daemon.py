@@ -18,6 +18,7 @@ from private_bus import PrivateBus
 from private_bus import bus_fixture as bus
 
 from dialupd import __version__
+from dialupd import daemon as program
 from dialupd.cli.remote import Remote
 from dialupd.cli.rows import text
 from dialupd.exchange.answers import Caller
@@ -280,3 +281,19 @@ def test_check(tmp_path: Path, config: str, code: int, said: str) -> None:
             assert said in (output + errors).decode()
 
     play(body)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose directory in /run it is")
+@pytest.mark.parametrize(("owner", "mode", "taken"), [(0, 0o700, True), (65534, 0o700, False), (0, 0o770, False)])
+def test_root_keeps_nothing_in_a_directory_of_another_user(
+    owner: int, mode: int, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    directory.chmod(mode)
+    os.chown(directory, owner, owner)
+    monkeypatch.setattr(program, "RUN_DIRECTORY", directory)
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    with program._run_directory() as used:
+        assert (used == str(directory)) is taken
+        assert os.stat(used).st_uid == 0 and os.stat(used).st_mode & 0o022 == 0

@@ -147,11 +147,59 @@ def test_hang_up_reaches_the_jobs_of_a_shell() -> None:
         job = int(await said.first())
         assert standing(job) == (job, child.pid, standing(child.pid)[2])
         process = os.pidfd_open(job)
-        hang_up(os.fstat(theirs).st_rdev, child.pid)
+        hang_up(ours, child.pid)
         await ends(process)
         assert (await child.wait()).ok
         os.close(ours)
         os.close(theirs)
+
+    run(scenario())
+
+
+ELSEWHERE = """
+import ctypes, fcntl, os, struct, sys, time
+here = sys.argv[1].encode()
+libc = ctypes.CDLL(None, use_errno=True)
+libc.unshare(0x20000)
+libc.mount(b"none", b"/", None, 1 << 18 | 1 << 14, None)
+if libc.mount(b"devpts", here, b"devpts", 0, b"newinstance,ptmxmode=0666"):
+    sys.exit(os.strerror(ctypes.get_errno()))
+number = -1
+while number < int(sys.argv[2]):
+    master = os.open(here + b"/ptmx", os.O_RDWR | os.O_NOCTTY)
+    number = struct.unpack("I", fcntl.ioctl(master, 0x80045430, bytes(4)))[0]
+fcntl.ioctl(master, 0x40045431, bytes(4))
+os.open(here + b"/%d" % number, os.O_RDWR)
+print(number, flush=True)
+time.sleep(600)
+"""
+"""A process as in a container, on the terminal of this number there."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount terminals")
+def test_hang_up_spares_a_terminal_of_the_same_number_in_a_container(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        ours, theirs = os.openpty()
+        child = Child.spawn(["/bin/cat"], stdin=theirs, stdout=theirs, controlling_tty=True)
+        said = Said()
+        number = os.path.basename(os.ttyname(theirs))
+        other = Child.spawn(
+            [sys.executable, "-c", ELSEWHERE, str(tmp_path), number], stdout=LINES, stderr=LINES, on_line=said
+        )
+        try:
+            assert await said.first() == number
+            os.write(ours, b"x\n")
+            assert os.read(ours, 1) == b"x"
+            assert standing(other.pid)[2] == os.fstat(theirs).st_rdev
+            hang_up(ours, 0)
+            assert (await child.wait()).signal == signal.SIGHUP
+            os.kill(other.pid, signal.SIGTERM)
+            assert (await other.wait()).signal == signal.SIGTERM
+        finally:
+            await other.stop(())
+            await child.stop(())
+            os.close(ours)
+            os.close(theirs)
 
     run(scenario())
 

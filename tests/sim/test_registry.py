@@ -700,3 +700,46 @@ def test_a_call_out_never_takes_the_policy_for_calls_in(stage: Stage) -> None:
         assert (ended.policy, ended.session) == ("", "client")
 
     stage.run(body, BOTH)
+
+
+FORESEEN = """
+[session.isp]
+type = "tcp"
+address = "127.0.0.1:9"
+
+[session.mine]
+type = "client"
+
+[policy.uplink]
+mode = "originate"
+when = "manual"
+numbers = ["200", "1-800"]
+session = "isp"
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "session", "as_configured"),
+    [
+        ("200", DialOptions(), "isp", True),
+        ("1800", DialOptions(), "isp", True),
+        ("300", DialOptions(), "isp", False),
+        ("300", DialOptions(session="client"), "client", True),
+        ("300", DialOptions(session="mine"), "mine", True),
+        ("300", DialOptions(session="isp"), "isp", False),
+        ("300", DialOptions(policy="uplink"), "isp", False),
+        ("200", DialOptions(policy="uplink"), "isp", True),
+    ],
+)
+def test_what_is_dialled_as_root_configured_it(
+    stage: Stage, number: str, options: DialOptions, session: str, as_configured: bool
+) -> None:
+    async def body() -> None:
+        (modem,) = await stage.modems("100")
+        foreseen = stage.desk.foresee_dial(modem, number, options)
+        assert (foreseen.session, foreseen.as_configured) == (session, as_configured)
+        assert not stage.desk.foresee_originate("uplink", DialOptions(session="other")).as_configured
+        assert stage.desk.foresee_originate("uplink", DialOptions()).as_configured
+        assert stage.desk.foresee_originate("uplink", DialOptions(session="mine")).as_configured
+
+    stage.run(body, FORESEEN + entry("100", "uplink"))

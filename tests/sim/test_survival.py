@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dialupd.model import CallState, DialOptions, DialupError, EndReason, ErrorKind, ModemState, SessionState
+from dialupd.model import (
+    CallState,
+    CallView,
+    DialOptions,
+    DialupError,
+    Direction,
+    EndReason,
+    ErrorKind,
+    ModemState,
+    ModemView,
+    SessionState,
+    Transport,
+)
 from dialupd.modem import timing
-from dialupd.sessions import unit
+from dialupd.modem.kept import Kept, memo, read_memo
+from dialupd.sessions import protocol, unit
 from dialupd.sleep import Sleeper
 from dialupd.wishes import FILE, Wishes, WishKeeper
-from tests.sim.modem_stage import QUICK, Stream, entry
+from tests.sim.modem_stage import QUICK, Scripted, Stream, entry
 from tests.sim.unit_stage import UnitStage
 
 ECHO = f"""
@@ -368,6 +382,243 @@ def test_a_daemon_that_restarts_over_a_broken_configuration_goes_on_with_the_las
         stream.send(b"unharmed")
         await stream.until(b"unharmed")
         await stage.desk.hang_up_call(call)
+        await stream.end()
+        await stage.ended(call)
+
+    stage.run(body, ECHO)
+
+
+UPLINK = """
+[session.quiet]
+type = "exec"
+command = ["/bin/sleep", "60"]
+
+[policy.up]
+mode = "originate"
+numbers = ["71", "200"]
+session = "quiet"
+retry = { first = "1s", max = "2s", per-day = 2 }
+"""
+
+
+def _uplink(per_day: int) -> str:
+    caller = entry("100", "up")
+    return ECHO.replace(entry("100"), caller) + UPLINK.replace("per-day = 2", f"per-day = {per_day}")
+
+
+async def _dialled_up(stage: UnitStage) -> CallView:
+    """The call that the policy has placed, connected, after one to an engaged number."""
+    stage.exchange.special("71", "busy")
+    for number in ("200", "100"):
+        await stage.modem(number)
+    up = [CallState.ENDED, CallState.CONNECTED]
+    await stage.told.until(lambda: [view.state for view in _outgoing(stage)] == up, "the second number")
+    kept = {f"tally-{view.call}" for view in stage.desk.calls()[1:]}
+    await stage.told.until(lambda: len(kept) == 2 and stage.manager.look().keys() >= kept, "kept")
+    return _outgoing(stage)[-1]
+
+
+def _outgoing(stage: UnitStage) -> list[CallView]:
+    return [view for view in stage.desk.calls() if view.direction == "outgoing"]
+
+
+def test_a_link_that_is_always_up_comes_back_after_the_sleep(stage: UnitStage) -> None:
+    async def body() -> None:
+        call = await _dialled_up(stage)
+        sleeper = Sleeper(stage.registry)
+        await sleeper.before()
+        assert stage.call(call.call).end_reason is EndReason.SHUTDOWN
+        assert len(_outgoing(stage)) == 2
+        sleeper.after()
+        await stage.told.until(lambda: len(_outgoing(stage)) > 2, "dialled again")
+
+    stage.run(body, _uplink(0))
+
+
+def test_a_link_whose_hanging_up_the_sleep_has_cut_comes_back_too(stage: UnitStage) -> None:
+    async def body() -> None:
+        call = await _dialled_up(stage)
+        sleeper = Sleeper(stage.registry)
+        going = asyncio.create_task(sleeper.before())
+        await stage.state(_id(stage, "100"), ModemState.HANGING_UP)
+        going.cancel()  # logind waits no longer
+        await asyncio.wait({going})
+        sleeper.after()
+        assert (await stage.ended(call.call)).end_reason is EndReason.SHUTDOWN
+        await stage.told.until(lambda: len(_outgoing(stage)) > 2, "dialled again")
+
+    stage.run(body, _uplink(0))
+
+
+def test_a_modem_that_is_unplugged_does_not_hold_up_the_sleep(stage: UnitStage) -> None:
+    async def body() -> None:
+        _, stream = await _talk(stage)
+        going = asyncio.create_task(Sleeper(stage.registry).before())
+        await stage.state(_id(stage, "100"), ModemState.HANGING_UP)
+        for number in ("100", "200"):
+            stage.registry.fleet.gone(f"/sys/test/{number}")
+        await asyncio.wait_for(going, 5.0)
+        await stream.end()
+
+    stage.run(body, ECHO)
+
+
+def test_the_day_s_limit_counts_over_a_restart_in_mid_call(stage: UnitStage) -> None:
+    async def body() -> None:
+        call = await _dialled_up(stage)
+        await stage.restart()
+        modem = _id(stage, "100")
+        await stage.desk.hang_up_call(stage.incoming().call)
+        await stage.ended(call.call)
+        await stage.state(modem, ModemState.BLOCKED)
+        assert "2 calls were dialled today" in stage.view(modem).state_reason
+        assert len(_outgoing(stage)) == 1
+
+    stage.run(body, _uplink(2))
+
+
+def test_a_call_whose_modem_is_unplugged_keeps_its_counts(stage: UnitStage) -> None:
+    async def body() -> None:
+        call, stream = await _talk(stage)
+        stream.send(b"hello")
+        await stream.until(b"hello")
+        answered = stage.incoming().call
+        stage.registry.fleet.gone("/sys/test/200")
+        view = await stage.ended(answered)
+        assert view.end_reason is EndReason.MODEM_LOST
+        assert view.rx_bytes >= 5
+        assert view.tx_bytes >= 5
+        await stage.desk.hang_up_call(call)
+        await stream.end()
+        await stage.ended(call)
+
+    stage.run(body, ECHO)
+
+
+def test_a_session_that_dies_before_it_gets_the_line(stage: UnitStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(name: str) -> None:
+        call = int(name.partition("@")[2].partition(".")[0])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(stage.directory / protocol.SOCKET))
+            protocol.send(sock, protocol.Hello(protocol.VERSION, protocol.Kind.EXEC, call))
+
+    async def body() -> None:
+        monkeypatch.setattr(stage.manager, "start", dies)
+        caller, _ = await stage.modems("100", "200")
+        view = await stage.dialled(caller, "200")
+        assert view.end_reason is EndReason.SESSION_FAILED
+        assert f"dialupd-exec@{view.call}.service" in view.detail
+
+    stage.run(body, ECHO)
+
+
+def test_a_modem_of_many_modulations_is_remembered() -> None:
+    names = tuple(f"V{number}" for number in range(10, 40))
+    modem = ModemView("m", "m", Transport.CDC_ACM, state=ModemState.CONNECTED, modulations=names)
+    call = CallView(1, "m", Direction.OUTGOING, state=CallState.CONNECTED)
+    kept, _ = read_memo(memo(Kept("/dev/ttyACM0", protocol.Kind.EXEC, 0), call, modem))
+    assert kept.modulations == names
+
+
+class Slow(Scripted):
+    """It takes a twentieth of a second for each command that begins with AT+SLOW."""
+
+    def say(self, text: str) -> None:
+        if self._slow:
+            asyncio.get_running_loop().call_later(0.05, super().say, text)
+        else:
+            super().say(text)
+
+    def received(self, data: bytes) -> None:
+        self._slow = b"SLOW" in data
+        super().received(data)
+
+    _slow = False
+
+
+async def _until_state(stage: UnitStage, modem: str, state: ModemState) -> None:
+    """Meanwhile the watchdog is fed."""
+    async with asyncio.timeout(10):
+        while stage.view(modem).state is not state:
+            assert stage.registry.hung() == ""
+            await asyncio.sleep(0.01)
+
+
+def test_a_long_list_of_commands_is_no_hanging(stage: UnitStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        modem, _ = await stage.scripted("300", kind=Slow)
+        monkeypatch.setattr(timing, "HUNG", 0.3)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await stage.desk.reset(modem)
+        await _until_state(stage, modem, ModemState.READY)
+        assert loop.time() - begun > 0.5
+
+    commands = ", ".join(f'"AT+SLOW={number}"' for number in range(12))
+    stage.run(body, entry("300", more=f"init = [{commands}]"))
+
+
+def test_a_call_that_waits_for_a_person_s_command_is_no_hanging(
+    stage: UnitStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        modem, _ = await stage.scripted("300", {"AT+COPS=?": "", "ATDT5": "\r\nBUSY\r\n"})
+        monkeypatch.setattr(timing, "HUNG", 0.2)
+        asking = asyncio.create_task(stage.desk.command(modem, "AT+COPS=?", 1.0))
+        await asyncio.sleep(0)
+        call = await stage.desk.dial(modem, "5", DialOptions(timeout=0.2))
+        await _until_state(stage, modem, ModemState.READY)
+        assert stage.call(call).end_reason is EndReason.BUSY
+        with pytest.raises(DialupError):
+            await asking
+
+    stage.run(body, entry("300"))
+
+
+def test_a_driver_that_is_never_bound_is_no_hanging(stage: UnitStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(unit: str) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def body() -> None:
+        assert timing.BIND + timing.BIND_WAIT < timing.HUNG
+        monkeypatch.setattr(timing, "BIND", 0.1)
+        monkeypatch.setattr(stage.manager, "start", never)
+        stage.registry.fleet.present(stage.device("300", ""))
+        (modem,) = (view.id for view in stage.registry.modems())
+        view = await stage.state(modem, ModemState.FAILED)
+        assert "bound" in view.state_reason
+
+    stage.run(body, entry("300", more="usbserial = true"))
+
+
+def test_a_session_that_does_not_end_in_time_leaves_the_line(stage: UnitStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        call, stream = await _talk(stage)
+        answered = stage.incoming()
+        monkeypatch.setattr(timing, "SESSION_STOP", 0.3)
+        await stage.desk.hang_up_call(answered.call)
+        assert (await stage.ended(answered.call)).end_reason is EndReason.LOCAL_HANGUP
+        await stage.state(answered.modem, ModemState.READY)
+        assert ModemState.FAILED not in stage.told.states[answered.modem]
+        await stream.end()
+        await stage.ended(call)
+
+    stage.run(body, ECHO.replace("stty", "trap '' HUP TERM; stty").replace("exec cat", "while :; do sleep 1; done"))
+
+
+def test_a_systemd_that_is_slow_to_let_go_of_a_port_is_in_nobody_s_way(stage: UnitStage) -> None:
+    async def body() -> None:
+        call, stream = await _talk(stage)
+        await stage.restart()
+        stage.manager.look()
+        stage.manager.busy = True
+        answered = stage.incoming()
+        await stage.desk.hang_up_call(answered.call)
+        await stage.state(answered.modem, ModemState.READY, ModemState.FAILED)
+        await stage.state(answered.modem, ModemState.RESETTING, ModemState.FAILED)
+        await stage.state(answered.modem, ModemState.READY, ModemState.FAILED)
+        assert ModemState.FAILED not in stage.told.states[answered.modem]
+        stage.manager.busy = False
         await stream.end()
         await stage.ended(call)
 

@@ -244,3 +244,13 @@ def test_it_refuses_what_others_can_change_and_what_units_cannot_see(
     scripts.chmod(0o777)
     with pytest.raises(RefusedError, match=f"^{re.escape(str(scripts))}: root would run"):
         installation.check_trust()
+
+
+def test_each_link_on_the_way_is_looked_at(tmp_path: Path) -> None:
+    for name in ("bin", "between"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "between" / "python3").symlink_to("/usr/bin/env")
+    (tmp_path / "bin" / "python3").symlink_to("../between/python3")
+    ways = list(places._ways(tmp_path / "bin" / "python3"))
+    assert tmp_path / "between" / "python3" in ways
+    assert ways[-1] == Path("/usr/bin/env").resolve()

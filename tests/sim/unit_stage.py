@@ -34,12 +34,13 @@ UNIT = re.compile(r"dialupd-(ppp|login|exec)@([0-9]+)\.service")
 
 
 class Manager:
-    """systemd, as far as the daemon sees it; `refuses` are the names of units that do not start."""
+    """systemd, as far as the daemon sees it; `refuses` is why no unit starts, `busy`: it reads nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.kept: dict[str, int] = {}
         self.started: list[str] = []
         self.refuses = ""
+        self.busy = False
         self.heard: Callable[[], None] = lambda: None
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._directory = directory
@@ -64,7 +65,7 @@ class Manager:
         return {name: os.dup(fd) for name, fd in self.kept.items()}
 
     def _heard(self) -> None:
-        while True:
+        while not self.busy:
             try:
                 text, found, _, _ = socket.recv_fds(self._socket, 4096, 1)
             except BlockingIOError:
@@ -89,7 +90,16 @@ class Manager:
 
     def _spawn(self, unit: str, kind: str, call: str) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "dialupd.helper", "--config", str(self._directory / "dialupd.toml")]
-        argv += ["--run-directory", str(self._directory), "--user", getpass.getuser(), kind, call]
+        argv += [
+            "--run-directory",
+            str(self._directory),
+            "--daemon",
+            getpass.getuser(),
+            "--user",
+            getpass.getuser(),
+            kind,
+            call,
+        ]
         with open(self._directory / f"{unit}.log", "wb") as log:
             return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -143,6 +153,8 @@ class UnitStage(Stage):
             finally:
                 await self.end(keep=False)
                 await self.manager.close()
+                for carrier in self.carriers:
+                    carrier.close()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, "tasks are left"
 

@@ -1,25 +1,54 @@
-"""A clean guest for every test, and what its logs said when the test fails.
+"""A clean guest for every test, one for each file where the package is installed, and what the logs said of a failure.
 
-The image is built on the first run.  Without it nothing is skipped: every test is an error that says what is missing.
+The images are built on the first run.  Without them nothing is skipped: every test is an error that says what is
+missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 import pytest
 
+from tests.vm import image as images
+from tests.vm import package as packages
+from tests.vm.client import Client
 from tests.vm.guest import Guest
-from tests.vm.image import Image, ensure
+from tests.vm.image import Image
 from tests.vm.lab import Plug
+from tests.vm.package import Package
+
+T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def image(pytestconfig: pytest.Config) -> Image:
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    assert capture is not None
-    with capture.global_and_fixture_disabled():
-        return ensure(print)
+def aloud(pytestconfig: pytest.Config) -> Callable[[Callable[[Say], T]], T]:
+    """Does something long whose words are seen at once."""
+
+    def do(what: Callable[[Say], T]) -> T:
+        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+        assert capture is not None
+        with capture.global_and_fixture_disabled():
+            return what(print)
+
+    return do
+
+
+@pytest.fixture(scope="session")
+def image(aloud: Callable[[Callable[[Say], Image]], Image]) -> Image:
+    return aloud(images.ensure)
+
+
+@pytest.fixture(scope="session")
+def package(aloud: Callable[[Callable[[Say], Package]], Package]) -> Package:
+    return aloud(packages.build)
+
+
+@pytest.fixture(scope="session")
+def installed(image: Image, package: Package, aloud: Callable[[Callable[[Say], Image]], Image]) -> Image:
+    return aloud(lambda say: packages.installed(image, package, say))
 
 
 @pytest.fixture
@@ -33,15 +62,34 @@ def plug(guest: Guest) -> Plug:
     return Plug(guest)
 
 
+@pytest.fixture(scope="module")
+def shared(installed: Image) -> Iterator[Guest]:
+    """A guest with the package installed that the tests of one file share."""
+    with Guest.start(installed) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hub(shared: Guest) -> Plug:
+    """The plug of the shared guest."""
+    return Plug(shared)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    running = getattr(item, "funcargs", {}).get("guest")
-    if report.when == "call" and report.failed and isinstance(running, Guest):
-        try:
-            report.sections.append(("the guest's logs", running.report()))
-        except (OSError, EOFError, TimeoutError) as error:
-            report.sections.append(("the guest's logs", f"the guest does not answer any more: {error}"))
+    if report.when != "teardown" and report.failed:
+        values = getattr(item, "funcargs", {}).values()
+        guests = {getattr(value, "guest", value) for value in values if isinstance(value, Guest | Client | Plug)}
+        for running in guests:
+            report.sections.append(("the guest's logs", _logs(running)))
     return report
+
+
+def _logs(running: Guest) -> str:
+    try:
+        return running.report()
+    except (OSError, EOFError, TimeoutError) as error:
+        return f"the guest does not answer any more: {error}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.vm.channel import Channel, connect
-from tests.vm.image import TREE, Image, last_words, start_qemu
+from tests.vm.image import TREE, Image, last_words, save, start_qemu
 from tests.vm.rootfs import BuildError
 
 ANSWER_S = 60.0
@@ -82,6 +82,12 @@ class Guest:
         self._qemu.kill()
         self._qemu.wait()
         shutil.rmtree(self._run)
+
+    def save(self, snapshot: Path) -> None:
+        """Write this guest to a file as a snapshot, and end it."""
+        self.run("sync; umount /src; umount /packages || true")
+        self._agent.close()
+        save(self._run, self._qemu, snapshot)
 
     def run(self, cmd: str, timeout: float = 30, check: bool = True) -> Result:
         """Run a shell command as root to its end; status 124 when the time is over."""

@@ -28,6 +28,9 @@ HERE = Path(__file__).parent
 TREE = HERE.parent.parent
 CACHE = Path(os.environ.get("DIALUPD_VM_CACHE") or Path.home() / ".cache/dialupd-vm")
 
+KEPT = 3
+"""Results of each kind that stay in the cache beside a new one."""
+
 BOOT_S = 180.0
 """The first boot takes about 10 s under emulation on an idle host; the rest is for a busy one."""
 
@@ -87,15 +90,18 @@ class Image:
 
 def ensure(say: Callable[[str], None] = lambda text: None) -> Image:
     """The cached image, built first where it is missing; raises BuildError."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    base = _cached("root", _hash("rootfs.py"), rootfs.build, say)
-    image_key = _hash("rootfs.py", "image.py", "agent.py", "channel.py")
+    base = cached("root", _hash("rootfs.py"), rootfs.build, say)
 
     def make(into: Path) -> None:
         _snapshot(base, into)
 
-    top = _cached("snapshot", image_key, make, say)
+    top = cached("snapshot", image_key(), make, say)
     return Image(base / "vmlinux", base / "root.squashfs", top / "initrd", top / "snapshot.zst")
+
+
+def image_key() -> str:
+    """What the state of a restored guest depends on."""
+    return _hash("rootfs.py", "image.py", "agent.py", "channel.py")
 
 
 def machine(image: Image, run: Path) -> list[str | Path]:
@@ -112,6 +118,8 @@ def machine(image: Image, run: Path) -> list[str | Path]:
         *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=lab"),
         *("-fsdev", f"local,id=tree,path={TREE},security_model=none,readonly=on"),
         *("-device", "virtio-9p-pci,fsdev=tree,mount_tag=tree"),
+        *("-fsdev", f"local,id=packages,path={CACHE},security_model=none,readonly=on"),
+        *("-device", "virtio-9p-pci,fsdev=packages,mount_tag=packages"),
         *("-serial", f"file:{run}/console.log", "-qmp", f"unix:{run}/qmp,server=on,wait=off"),
     ]
 
@@ -128,12 +136,17 @@ def _hash(*names: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _cached(kind: str, key: str, make: Callable[[Path], None], say: Callable[[str], None]) -> Path:
+def cached(kind: str, key: str, make: Callable[[Path], None], say: Callable[[str], None]) -> Path:
+    """The directory of that kind and key, filled by `make` where it is missing; those long unused go."""
     done = CACHE / f"{kind}-{key}"
+    CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{kind}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if done.is_dir():
+            os.utime(done)
             return done
+        for old in sorted(CACHE.glob(f"{kind}-*/"), key=_used)[:-KEPT]:
+            shutil.rmtree(old)
         say(f"building the guest's {kind} into {done}")
         work = Path(tempfile.mkdtemp(prefix=f"{kind}-new-", dir=CACHE))
         work.chmod(0o755)
@@ -144,6 +157,10 @@ def _cached(kind: str, key: str, make: Callable[[Path], None], say: Callable[[st
             shutil.rmtree(work, ignore_errors=True)
             raise
     return done
+
+
+def _used(directory: Path) -> float:
+    return directory.stat().st_mtime
 
 
 def _snapshot(base: Path, into: Path) -> None:
@@ -179,9 +196,14 @@ def _boot_and_save(run: Path, snapshot: Path, qemu: subprocess.Popen[bytes]) -> 
         if answer["rc"]:
             raise rootfs.BuildError(f"the guest came up, but its preparation failed: {answer['out']}")
         agent.close()
-        qmp = Qmp(connect(run / "qmp", qemu, 10))
-        qmp.save(f"exec:zstd -q -3 > '{snapshot}'")
-        qmp.close()
+        save(run, qemu, snapshot)
+
+
+def save(run: Path, qemu: subprocess.Popen[bytes], snapshot: Path) -> None:
+    """Write the running guest to a file; nobody talks to its agent and nothing of 9p is mounted in it."""
+    qmp = Qmp(connect(run / "qmp", qemu, 10))
+    qmp.save(f"exec:zstd -q -3 > '{snapshot}'")
+    qmp.close()
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from pathlib import Path
 SUITE = "bookworm"
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "polkitd", "kmod", "iproute2", "iputils-ping", "procps"),
+    # people who log in, at the machine and over a line
+    *("libpam-systemd", "login", "passwd"),
     # what dialupd stands on
     *("ppp", "python3", "python3-dbus-next", "python3-pyudev", "python3-serial", "python3-tomli"),
     # what it is compared with, and what helps to look
@@ -41,6 +43,8 @@ MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
 )
 NOT_AT_BOOT = ("ModemManager.service", "bluetooth.service")
+PEOPLE = {"alice": "wonderland", "bob": "builder"}
+"""Ordinary users and their passwords."""
 
 
 class BuildError(Exception):
@@ -120,7 +124,11 @@ def _configure(root: Path) -> None:
     (root / "etc/hosts").write_text("127.0.0.1 localhost lab\n")
     (root / "etc/fstab").write_text("")
     (root / "etc/machine-id").write_text("6c61626c61626c61626c61626c61626c\n")
-    (root / "src").mkdir()
+    for place in ("src", "packages"):
+        (root / place).mkdir()
+    for name, password in PEOPLE.items():
+        command("making the users", ["chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", name])
+        command("making the users", ["chroot", root, "chpasswd"], stdin=f"{name}:{password}\n")
     shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
 
 

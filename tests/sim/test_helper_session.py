@@ -1,0 +1,75 @@
+"""A session's helper and a daemon that is not to be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dialupd.config.values import Config, ExecSession
+from dialupd.helper.session import Helper
+from dialupd.model import Direction, EndReason
+from dialupd.sessions import protocol
+from dialupd.sessions.base import CallFacts, SessionEnd
+from dialupd.sessions.protocol import Begin, Ended, Kind
+from dialupd.sessions.unit import TALLY
+
+CALL = 7
+
+
+def _begun(line: int, call: int, directory: Path) -> SessionEnd:
+    """What a helper of call 7 answers to a daemon that gives this line and speaks of this call."""
+    began = directory / "began"
+    config = Config(sessions={"shell": ExecSession("shell", command=("/bin/touch", str(began)))})
+
+    async def body() -> SessionEnd:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with near, far:
+            near.setblocking(False)
+            helper = asyncio.create_task(
+                Helper(near, Kind.EXEC, CALL, getpass.getuser()).run(lambda: config, str(directory))
+            )
+            with ExitStack() as stack:
+                tally = os.memfd_create("tally")
+                stack.callback(os.close, tally)
+                os.truncate(tally, TALLY.size)
+                facts = CallFacts(call, "modem", "/dev/ttyS0", Direction.INCOMING, session="shell")
+                protocol.send(far, Begin(facts, True, b"what root is to write"), [line, tally])
+            while True:
+                received = await asyncio.to_thread(protocol.receive, far)
+                assert received is not None
+                if isinstance(received[0], Ended):
+                    break
+            far.shutdown(socket.SHUT_RDWR)
+            await helper
+        assert not began.exists()
+        return received[0].end
+
+    return asyncio.run(asyncio.wait_for(body(), 10))
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_is_no_line(kind: socket.SocketKind, tmp_path: Path) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, kind)
+    with near, far:
+        end = _begun(near.fileno(), CALL, tmp_path)
+        assert end == SessionEnd(EndReason.SESSION_FAILED, "what the daemon gave is no line")
+        far.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            far.recv(100)
+
+
+def test_a_unit_takes_the_line_of_no_other_call(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        end = _begun(slave, CALL + 1, tmp_path)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert end.reason is EndReason.SESSION_FAILED
+    assert "call 8 to the unit of call 7" in end.detail
