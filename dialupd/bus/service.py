@@ -52,8 +52,8 @@ _MACHINE_ID: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 class Handler:
     """How a method is done: the action it needs, the arguments that polkit shows, the function.
 
-    `further` is asked about what the caller wants: where that exceeds the action, it gives details, and CONTROL is needed
-    too.
+    `further` is asked about what the caller wants: where that exceeds the action, it gives details, and CONTROL is
+    needed too.
     """
 
     action: Action
