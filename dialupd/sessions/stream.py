@@ -1,4 +1,4 @@
-"""The line joined to a stream whose other end somebody else hands out: a `client` session in a unit of its own."""
+"""The line joined to a stream whose other end somebody has, or will have."""
 
 from __future__ import annotations
 
