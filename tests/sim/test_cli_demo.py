@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from subprocess import PIPE
@@ -16,6 +17,7 @@ from subprocess import PIPE
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ENV = "/usr/bin/env"
 LIMIT_S = 60
 
 
@@ -40,9 +42,16 @@ def processes_naming(word: str) -> list[str]:
     return found
 
 
-def demo(environment: dict[str, str], *argv: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "dialupd.demo", *argv]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
+@contextmanager
+def demo(environment: dict[str, str], *argv: str) -> Iterator[subprocess.Popen[str]]:
+    # Tests that run in a shell's background inherit that SIGINT is ignored.
+    command = [ENV, "--default-signal=INT", sys.executable, "-m", "dialupd.demo", *argv]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:  # else a test that failed would wait for it for ever
+                process.terminate()
 
 
 def test_a_whole_call(place: dict[str, str]) -> None:

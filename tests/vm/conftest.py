@@ -82,7 +82,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.when != "teardown" and report.failed:
         values = getattr(item, "funcargs", {}).values()
-        guests = {getattr(value, "guest", value) for value in values if isinstance(value, Guest | Client | Plug)}
+        guests = {value for value in values if isinstance(value, Guest)}
+        guests |= {value.guest for value in values if isinstance(value, Client | Plug)}
         for running in guests:
             report.sections.append(("the guest's logs", _logs(running)))
     return report
