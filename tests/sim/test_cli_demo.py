@@ -17,7 +17,6 @@ from subprocess import PIPE
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ENV = "/usr/bin/env"
 LIMIT_S = 60
 
 
@@ -44,8 +43,7 @@ def processes_naming(word: str) -> list[str]:
 
 @contextmanager
 def demo(environment: dict[str, str], *argv: str) -> Iterator[subprocess.Popen[str]]:
-    # Tests that run in a shell's background inherit that SIGINT is ignored.
-    command = [ENV, "--default-signal=INT", sys.executable, "-m", "dialupd.demo", *argv]
+    command = [sys.executable, "-m", "dialupd.demo", *argv]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True) as process:
         try:
             yield process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -35,8 +34,8 @@ done
 """
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("udevadm") is None or shutil.which("unshare") is None,
-    reason="needs root, for a mount namespace, and udev",
+    shutil.which("udevadm") is None or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0,
+    reason="needs udev, and root in a place where a mount namespace can be made (a plain chroot is none)",
 )
 
 
