@@ -100,6 +100,9 @@ class Polkit:
             return
         if challenge and not caller.interactive:
             raise self._refusal(action, "it needs a password and the request does not allow to ask for one")
+        if challenge:
+            text = "it needs a password, and nothing is there to ask for it: pkttyagent asks in a terminal"
+            raise self._refusal(action, text)
         raise self._refusal(action, "polkit does not allow it")
 
     @staticmethod

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyudev
 
+from dialupd.io.child import inherited_environment
 from dialupd.io.describe import UdevDevice, describe_bare_usb, describe_tty, usb_device_of
 from dialupd.io.replace import replace, says
 from dialupd.io.udev import UDEVD
@@ -97,7 +98,13 @@ class RulesFile:
         command = [*self._udevadm, *arguments]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=SECONDS,
+                check=False,
+                env=inherited_environment(),  # without what systemd tells us alone
             )
         except subprocess.TimeoutExpired:
             raise UdevError(f"{said} takes more than {SECONDS:.0f} s; see journalctl -u systemd-udevd") from None

@@ -41,7 +41,8 @@ async def idle(modem: Modem) -> Step:
     if modem.memory.disabled:
         return Step(ModemEvent.DISABLE, "disabled by a person")
     if modem.applied != modem.entry:
-        return Step(ModemEvent.RESET, "the configuration has changed")
+        known = modem.applied is not None
+        return Step(ModemEvent.RESET, "the configuration has changed" if known else "it must be set up anew")
     blocked = modem.state is ModemState.BLOCKED
     policy, host = modem.policy, modem.host
     modem.show(replace(modem.view, policy=policy.name if policy else "", attempts=0, next_attempt=0))

@@ -143,7 +143,7 @@ def test_polkit_is_asked(play: Callable[[Scenario], None]) -> None:
     ("answer", "words"),
     [
         ([False, False, {}], "polkit does not allow it"),
-        ([False, True, {}], "polkit does not allow it"),
+        ([False, True, {}], "nothing is there to ask for it: pkttyagent"),
         ([], "polkit cannot be asked"),
     ],
 )
