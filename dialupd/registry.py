@@ -16,7 +16,7 @@ from functools import partial
 from dialupd.at.dialstring import Masking
 from dialupd.calls import CallBook
 from dialupd.config.problems import ConfigError
-from dialupd.config.values import ClientSession, Config, Flow, Policy
+from dialupd.config.values import Config, Flow, Policy
 from dialupd.config.values import Session as SessionConfig
 from dialupd.events import CONFIG_LOADED
 from dialupd.fleet import FindDevices, Fleet
@@ -176,7 +176,7 @@ class Registry:
         return self.config.policies.get(name)
 
     def session(self, name: str) -> SessionConfig | None:
-        return self.config.sessions.get(name) or (ClientSession(name) if name == requests.CLIENT else None)
+        return self.config.session(name)
 
     def suspended(self, policy: str) -> bool:
         return self.fleet.closing or self.asleep or policy in self.suspended_policies

@@ -199,6 +199,9 @@ class ClientSession:
     name: str
 
 
+CLIENT = "client"
+"""The session that needs no configuration: a call for which nobody has said another has it."""
+
 Session = PppSession | TcpSession | LoginSession | ExecSession | ClientSession
 
 
@@ -210,3 +213,7 @@ class Config:
     modems: tuple[ModemEntry, ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType({}))
     sessions: Mapping[str, Session] = field(default_factory=lambda: MappingProxyType({}))
+
+    def session(self, name: str) -> Session | None:
+        """The session of that name; CLIENT is always there."""
+        return self.sessions.get(name) or (ClientSession(name) if name == CLIENT else None)

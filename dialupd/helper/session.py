@@ -42,11 +42,8 @@ from dialupd.sessions.unit import TALLY, kind_of
 
 log = logging.getLogger(__name__)
 
-CLIENT: Final = "client"
-"""The session that needs no configuration."""
 PATIENCE: Final = 30.0
 """Seconds for the daemon to give the line."""
-
 
 _CALL: Final = re.compile("[0-9]{1,15}", re.ASCII)
 
@@ -164,10 +161,9 @@ class Helper:
 
     def _config(self, name: str, read_config: Callable[[], Config]) -> SessionConfig:
         try:
-            sessions = read_config().sessions
+            config = read_config().session(name)
         except ConfigError as error:
             raise Refused(f"the configuration has errors: {error.problems[0]}") from None
-        config = sessions.get(name) or (ClientSession(name) if name == CLIENT else None)
         if config is None:
             raise Refused(f"the configuration has no session {name!r}: was it renamed without a reload?")
         if kind_of(config) is not self._kind:

@@ -131,9 +131,7 @@ class Port:
             return
         self._closed = True
         if self._fd >= 0:
-            fd = self._fd
-            self._forget_fd()
-            os.close(fd)
+            os.close(self._forget_fd())
         self._lock.release()
         self._loop.remove_reader(self._watch.fileno())
         self._watch.close()
@@ -353,11 +351,10 @@ class Port:
 
     def _drop_fd(self, then: Callable[[], None] = lambda: None) -> None:
         """Close the descriptor, then call `then`; whoever waits for `drain` goes on."""
-        fd = self._fd
-        if fd < 0:
+        if self._fd < 0:
             then()
             return
-        self._forget_fd()
+        fd = self._forget_fd()
         with contextlib.suppress(OSError):  # a session, or systemd, may hold the port longer than we
             fcntl.flock(fd, fcntl.LOCK_UN)
             fcntl.ioctl(fd, termios.TIOCNXCL)
@@ -367,7 +364,8 @@ class Port:
             # The kernel may wait up to 30 s on the last close for output that the modem does not take.
             self._loop.run_in_executor(None, _close, fd, then)
 
-    def _forget_fd(self) -> None:
+    def _forget_fd(self) -> int:
+        """Watch it no longer; it is the caller's to close."""
         fd, self._fd = self._fd, -1
         if self._reader is None:
             self._watch.unregister(fd)
@@ -376,6 +374,7 @@ class Port:
         self._loop.remove_writer(fd)
         self._out.clear()
         self._drained.set()
+        return fd
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

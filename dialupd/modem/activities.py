@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dialupd.config.values import ClientSession
+from dialupd.config.values import CLIENT, ClientSession
 from dialupd.events import DEFECT
 from dialupd.io.journal import about, marked
 from dialupd.io.port import Port, PortError, PortFault
@@ -25,7 +25,7 @@ from dialupd.modem.line import ConnectedLine
 from dialupd.modem.owner import Activity, Ending, Modem, Step
 from dialupd.modem.ready import away, binding, failed, for_ever, initialise, probing
 from dialupd.modem.redialer import Entry
-from dialupd.modem.requests import CLIENT, begin_call
+from dialupd.modem.requests import begin_call
 from dialupd.policy import Answer, Reject, Stop, answer_decision
 from dialupd.sessions.base import CallFacts, SessionEnd
 from dialupd.sessions.unit import kind_of

@@ -8,7 +8,7 @@ from functools import partial
 from dialupd.at.dialstring import clean, masked, may_be, touches_line
 from dialupd.at.results import Final, Result
 from dialupd.at.secrecy import hidden
-from dialupd.config.values import ClientSession, Mode, Policy
+from dialupd.config.values import CLIENT, ClientSession, Mode, Policy
 from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
 from dialupd.modem import calling, probe, timing
@@ -23,8 +23,6 @@ DIAL_COMMAND = "ATDT"
 DIAL_TIMEOUT = 70.0
 """Seconds: the modem's own wait for carrier, dialling, and some rings."""
 MAX_TIMEOUT = 600.0
-CLIENT = "client"
-"""The session of a call for which nobody has said another."""
 MAX_COMMAND = 200
 MAX_WORDS = 100
 """Characters of who borrows a port, and of why."""
