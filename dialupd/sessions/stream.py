@@ -27,6 +27,7 @@ class StreamCall:
             relay = self._relay = Relay.of(self._line, self._stream)
         except LINE_LOST:
             return NEVER_BEGAN
+        self._joined()
         try:
             closed = await relay.run()
         finally:
@@ -36,6 +37,9 @@ class StreamCall:
         if closed is Closed.LINE:
             return SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up")
         return SessionEnd(EndReason.SESSION_ENDED, "the program closed the data stream")
+
+    def _joined(self) -> None:
+        """The line and the stream are one now; for types that derive from it."""
 
     def stop(self, reason: EndReason) -> None:
         self._stop.set(reason)

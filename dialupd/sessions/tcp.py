@@ -8,36 +8,24 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import replace
 from typing import Final
 
 from dialupd.config.values import TcpSession
 from dialupd.model import EndReason, SessionState
-from dialupd.sessions.base import (
-    LINE_LOST,
-    NEVER_BEGAN,
-    CallFacts,
-    Line,
-    Progress,
-    Report,
-    SessionEnd,
-    StopRequest,
-    not_a_stream,
-)
+from dialupd.sessions.base import CallFacts, Line, Progress, Report, SessionEnd
 from dialupd.sessions.output import tell
-from dialupd.sessions.relay import Closed, Relay
+from dialupd.sessions.stream import StreamCall
 
 # Seconds for the name to be found and one of its addresses to answer; the caller waits meanwhile.
 PATIENCE: Final = 15.0
 
 
-class TcpCall:
+class TcpCall(StreamCall):
     def __init__(self, config: TcpSession, line: Line, facts: CallFacts, report: Report) -> None:
+        super().__init__(line, -1, report)
         self._config = config
-        self._line = line
         self._facts = facts
-        self._report = report
-        self._stop = StopRequest()
-        self._relay: Relay | None = None
 
     @property
     def _address(self) -> str:
@@ -58,35 +46,14 @@ class TcpCall:
             return SessionEnd(EndReason.SESSION_FAILED, f"{self._address}: {_why(error)}; is the service running?")
         finally:
             await _cancelled(connecting)
-        return await self._join(service)
+        self._stream = service.detach()
+        end = await super().run()
+        if end.reason is EndReason.SESSION_ENDED:
+            return replace(end, detail=f"{self._address} closed the connection")
+        return end
 
-    def stop(self, reason: EndReason) -> None:
-        self._stop.set(reason)
-        if self._relay is not None:
-            self._relay.stop()
-
-    def counts(self) -> tuple[int, int]:
-        return self._relay.counts if self._relay is not None else (0, 0)
-
-    def open(self) -> int:
-        raise not_a_stream()
-
-    async def _join(self, service: socket.socket) -> SessionEnd:
-        try:
-            relay = Relay.of(self._line, service.detach())
-        except LINE_LOST:
-            return NEVER_BEGAN
-        self._relay = relay
+    def _joined(self) -> None:
         self._report(Progress(session_state=SessionState.RUNNING))
-        try:
-            closed = await relay.run()
-        finally:
-            self._report(Progress(rx_bytes=relay.rx, tx_bytes=relay.tx))
-        if self._stop:
-            return SessionEnd(self._stop.reason)
-        if closed is Closed.LINE:
-            return SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up")
-        return SessionEnd(EndReason.SESSION_ENDED, f"{self._address} closed the connection")
 
 
 async def _connect(host: str, port: int) -> socket.socket:
