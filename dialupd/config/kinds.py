@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from dialupd.at import dialstring
-from dialupd.config.problems import SHOWN, Wrong, found, nearest, quoted
+from dialupd.config.problems import SHOWN, Wrong, dotted, found, nearest, quoted
+from dialupd.config.values import LoginStep
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -26,6 +27,8 @@ _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:s|min|h|d) ?)+")
 _DURATION_PART = re.compile(r"([0-9]{1,9})(s|min|h|d)")
 LATER = "is not available in this version"
+POOL_LIMIT = 4096  # addresses of one range; more modems than that hang on no machine
+RADIUS_PORT = 1812
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +173,71 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 PLACEHOLDERS = ("user", "password")
 
 
-def _login_pair(value: object) -> tuple[str, str]:
-    pair = _items(value)
-    if len(pair) != 2:
+def _dialogue(value: object) -> str:
+    """What is expected or sent, before anything is put in."""
+    text = _text(value)
+    if not re.fullmatch(r"[ -~]{0,120}", text):
         raise ValueError
-    for item in pair:
-        if not re.fullmatch(r"[ -~]{0,120}", _text(item)):
-            raise ValueError
-    expect, send = _text(pair[0]), _text(pair[1])
-    for word in _PLACEHOLDER.findall(send):
+    for word in _PLACEHOLDER.findall(text):
         if word not in PLACEHOLDERS:
-            raise Wrong(("", f"'{{{word[:SHOWN]}}}' is not {{user}} or {{password}}{nearest(word, PLACEHOLDERS)}"))
-    return expect, send
+            text = f"'{{{word[:SHOWN]}}}' is not {{user}} or {{password}}{nearest(word, PLACEHOLDERS)}"
+            raise Wrong(("", text))
+    return text
+
+
+def _expected(value: object) -> tuple[str, ...]:
+    """A text, or a list in which what is expected and what is sent in its absence alternate."""
+    texts = tuple(_text(item) for item in (_items(value) if isinstance(value, list) else [value]))
+    if len(texts) % 2 == 0 or not all(re.fullmatch(r"[ -~]{0,120}", text) for text in texts):
+        raise ValueError
+    if not all(texts[::2]):
+        raise Wrong(("", "expects an empty text, which comes at once"))
+    for sent in texts[1::2]:
+        _dialogue(sent)
+    return texts
+
+
+_STEP_KEYS = ("expect", "send", "timeout")
+
+
+def _login_step(value: object) -> LoginStep:
+    if not isinstance(value, dict):
+        items = _items(value)
+        if len(items) < 2:
+            raise ValueError
+        return LoginStep(_expected(items[:-1]), _dialogue(items[-1]))
+    for key in value:
+        if key not in _STEP_KEYS:
+            raise Wrong(("." + dotted("", str(key)), f"is not a known key of a step{nearest(str(key), _STEP_KEYS)}"))
+    if "expect" not in value or "send" not in value:
+        raise ValueError
+    timeout = duration(1, 600).read(value["timeout"]) if "timeout" in value else 0.0
+    return LoginStep(_expected(value["expect"]), _dialogue(value["send"]), timeout)
+
+
+def _login(value: object) -> tuple[LoginStep, ...] | None:
+    """The steps; None for "auto"."""
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError
+        return None
+    return list_of(LOGIN_STEP, "steps").parse(value)
+
+
+def _callback(value: object) -> tuple[tuple[str, str], ...]:
+    """(user, number), by the user's name."""
+    if not isinstance(value, dict) or not value or len(value) > LIST_LIMIT:
+        raise ValueError
+    faults: list[tuple[str, str]] = []
+    read: list[tuple[str, str]] = []
+    for user, number in value.items():
+        try:
+            read.append((USER_NAME.read(user), NUMBER.read(number)))
+        except Wrong as wrong:
+            faults += [("." + dotted("", str(user)) + where, text) for where, text in wrong.faults]
+    if faults:
+        raise Wrong(*faults)
+    return tuple(sorted(read))
 
 
 def _address(value: object) -> tuple[str, int]:
@@ -202,10 +258,29 @@ def _ipv4(value: object) -> str:
     return str(ipaddress.IPv4Address(_text(value)))
 
 
-def _remote(value: object) -> str:
-    if value == "pool":
-        raise Wrong(("", f"'pool' {LATER}; write an IPv4 address"))
-    return _ipv4(value)
+def _remote(value: object) -> tuple[str, str]:
+    """(first, last) of a range, twice the same for one address."""
+    first, dash, last = _text(value).partition("-")
+    begin, end = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last if dash else first)
+    if dash and not 0 < int(end) - int(begin) < POOL_LIMIT:
+        raise Wrong(("", f"{quoted(_text(value))} is not a range from low to high of at most {POOL_LIMIT} addresses"))
+    return str(begin), str(end)
+
+
+def in_pool(address: str, pool: tuple[str, str]) -> bool:
+    """Whether an address is one of the range."""
+    first, last = map(ipaddress.IPv4Address, pool)
+    return first <= ipaddress.IPv4Address(address) <= last
+
+
+def _network(value: object) -> str:
+    return str(ipaddress.ip_network(_text(value)))
+
+
+def _radius_server(value: object) -> tuple[str, int]:
+    """(host, port of the authentication)."""
+    text = _text(value)
+    return _address(text if re.search(r"[]a-zA-Z0-9.-]:[0-9]+$", text) else f"{text}:{RADIUS_PORT}")
 
 
 def _argument(value: object) -> str:
@@ -246,9 +321,15 @@ DIAL_COMMAND = text_like(
 USER_NAME = text_like("a user's name", r"[a-z_][a-z0-9_-]{0,31}")
 NUMBER = Kind("a number that can be dialled", _number)
 INIT = Kind("a command that begins with AT, printable, of at most 120 characters", _init)
-LOGIN_PAIR = Kind('a pair of printable texts, such as ["ogin:", "{user}"]', _login_pair)
+DIALOGUE = Kind("printable text of at most 120 characters", _dialogue)
+LOGIN_STEP = Kind('a step such as ["ogin:", "{user}"] or { expect = "ogin:", send = "{user}" }', _login_step)
+LOGIN = Kind('"auto" or a list of steps such as ["ogin:", "{user}"]', _login)
+CALLBACK = Kind('a table of users and numbers that can be dialled, such as { alice = "5551212" }', _callback)
+TERMINAL = text_like('a type of terminal, such as "vt100"', r"[A-Za-z0-9][A-Za-z0-9+._-]{0,31}")
+NETWORK = Kind('a network such as "10.0.0.0/8" or "2001:db8::/32"', _network)
+RADIUS_SERVER = Kind('a host with its port, such as "10.0.0.1:1812" (the port may be left out)', _radius_server)
 ADDRESS = Kind('"host:port" or "[IPv6 address]:port"', _address)
 IPV4 = Kind("an IPv4 address", _ipv4)
-REMOTE = Kind("an IPv4 address", _remote)
+REMOTE = Kind('an IPv4 address, or a range of them such as "172.16.1.10-172.16.1.20"', _remote)
 ARGUMENT = Kind("printable text", _argument)
 COMMAND = Kind("a list of texts that begins with the program's absolute path", _command)

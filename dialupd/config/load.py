@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from dialupd.config import settings as s
-from dialupd.config.kinds import NAME, show_duration
+from dialupd.config.kinds import NAME, in_pool, show_duration
 from dialupd.config.problems import ConfigError, Problem, Wrong, nearest, quoted
 from dialupd.config.reader import Reader, keys
 from dialupd.config.sources import Table, read
 from dialupd.config.values import (
+    AutoSession,
     ClientSession,
     Config,
     Daemon,
@@ -25,6 +26,7 @@ from dialupd.config.values import (
     ModemEntry,
     Policy,
     PppSession,
+    Radius,
     Retry,
     Role,
     Session,
@@ -43,6 +45,9 @@ def load(files: Sequence[tuple[str, bytes]]) -> Config:
     daemon = _daemon(tree.daemon or Table("", "daemon"), problems)
     read_sessions = {name: _session(name, table, problems) for name, table in tree.sessions.items()}
     sessions = {name: session for name, session in read_sessions.items() if session}
+    for name, session in sessions.items():
+        if isinstance(session, AutoSession):
+            _check_auto(session, tree.sessions[name], read_sessions, problems)
     policies = {name: _policy(name, table, read_sessions, problems) for name, table in tree.policies.items()}
     modems = tuple(_modem(table, policies, problems) for table in tree.modems)
     _check_modem_names(tree.modems, modems, problems)
@@ -129,6 +134,7 @@ def _policy(name: str, table: Table, sessions: Sessions, problems: list[Problem]
         rings=r.get(s.RINGS),
         allow_callers=r.get(s.ALLOW_CALLERS),
         deny_callers=r.get(s.DENY_CALLERS),
+        ring_back=r.get(s.RING_BACK),
         max_duration=r.get(s.MAX_DURATION),
         when=r.get(s.WHEN),
         numbers=r.get(s.NUMBERS),
@@ -156,6 +162,8 @@ def _check_session(r: Reader, policy: Policy, session: Session | None) -> None:
             r.tell(
                 s.POLICY_SESSION, f'{quoted(session.name)} has role = "server", which is for calls that are answered'
             )
+        case Mode.ORIGINATE, AutoSession():
+            r.tell(s.POLICY_SESSION, f"{quoted(session.name)} listens to callers; a call that is dialled needs another")
         case Mode.ANSWER, PppSession(role=Role.CLIENT):
             r.tell(s.POLICY_SESSION, f'{quoted(session.name)} has role = "client"; callers need role = "server"')
         case Mode.ORIGINATE, ClientSession() if policy.when is When.ALWAYS:
@@ -188,12 +196,21 @@ def _session(name: str, table: Table, problems: list[Problem]) -> Session | None
     r.get(s.SESSION_TYPE)
     match session_type:
         case SessionType.PPP:
-            return _ppp(name, r)
+            return _ppp(name, r, problems)
         case SessionType.TCP:
             host, port = r.get(s.TCP_ADDRESS)
-            return TcpSession(name, host, port)
+            return TcpSession(name, host, port, telnet=r.get(s.TELNET))
         case SessionType.LOGIN:
-            return LoginSession(name, root=r.get(s.ROOT), login_timeout=r.get(s.LOGIN_TIMEOUT))
+            return LoginSession(
+                name,
+                root=r.get(s.ROOT),
+                login_timeout=r.get(s.LOGIN_TIMEOUT),
+                issue_file=r.get(s.ISSUE_FILE),
+                terminal=r.get(s.TERMINAL),
+                callback=r.get(s.CALLBACK),
+            )
+        case SessionType.AUTO:
+            return AutoSession(name, ppp=r.get(s.AUTO_PPP), login=r.get(s.AUTO_LOGIN), wait=r.get(s.WAIT))
         case SessionType.EXEC:
             return ExecSession(name, command=r.get(s.COMMAND), user=r.get(s.EXEC_USER))
         case SessionType.CLIENT:
@@ -203,7 +220,29 @@ def _session(name: str, table: Table, problems: list[Problem]) -> Session | None
 _TYPE = s.Section("", "", (s.SESSION_TYPE,))
 
 
-def _ppp(name: str, r: Reader) -> PppSession:
+def _check_auto(session: AutoSession, table: Table, sessions: Sessions, problems: list[Problem]) -> None:
+    """Both names must be of sessions that can follow on what a caller has sent."""
+    r = Reader(table, s.AUTO, [])
+    for setting, name in ((s.AUTO_PPP, session.ppp), (s.AUTO_LOGIN, session.login)):
+        if not name:
+            continue
+        follows = sessions.get(name)
+        text = ""
+        if name not in sessions:
+            text = f"there is no [session.{name}]{nearest(name, sessions)}"
+        elif (
+            setting is s.AUTO_PPP and follows and not (isinstance(follows, PppSession) and follows.role is Role.SERVER)
+        ):
+            text = f'{quoted(name)} is no session with type = "ppp" and role = "server"'
+        elif setting is s.AUTO_LOGIN and isinstance(follows, PppSession | AutoSession):
+            text = f"{quoted(name)} is no session of type login, exec, tcp or client"
+        if text:
+            problems.append(r.problem(setting, text))
+
+
+def _ppp(name: str, r: Reader, problems: list[Problem]) -> PppSession:
+    steps = r.get(s.LOGIN)
+    first, last = r.get(s.REMOTE)
     session = PppSession(
         name=name,
         role=r.get(s.ROLE),
@@ -214,27 +253,78 @@ def _ppp(name: str, r: Reader) -> PppSession:
         metric=r.get(s.METRIC),
         dns=r.get(s.DNS),
         idle=r.get(s.IDLE),
-        login=r.get(s.LOGIN),
+        login=steps or (),
+        auto_login=steps is None,
+        login_timeout=r.get(s.PPP_LOGIN_TIMEOUT),
+        login_abort=r.get(s.LOGIN_ABORT),
+        mtu=r.get(s.MTU),
+        mru=r.get(s.MRU),
+        compression=r.get(s.COMPRESSION),
+        ipv6=r.get(s.IPV6),
+        routes=r.get(s.ROUTES),
         options=r.get(s.OPTIONS),
         local=r.get(s.LOCAL),
-        remote=r.get(s.REMOTE),
+        remote=first if first == last else "",
+        pool=(first, last) if first != last else ("", ""),
+        dns_servers=r.get(s.DNS_SERVERS),
+        proxy_arp=r.get(s.PROXY_ARP),
+        max_sessions=r.get(s.MAX_SESSIONS),
         auth=r.get(s.AUTH),
+        radius=_radius(r.table("radius"), problems) if r.has(s.PPP_RADIUS) else None,
     )
     r.check_effect(s.PPP, session.role)
+    _check_ppp_server(session, r)
+    _check_ppp_secrets(session, r)
+    return session
+
+
+def _check_ppp_server(session: PppSession, r: Reader) -> None:
     if session.role is Role.SERVER:
         for setting in (s.LOCAL, s.REMOTE, s.AUTH):
             if not r.has(setting):
                 r.tell(setting, f"needs the key '{setting.key}' with role = \"server\": {setting.help}")
+    elif session.pool[0]:
+        r.tell(s.REMOTE, 'is a range, which is for role = "server"')
     if session.local and session.local == session.remote:
         r.tell(s.REMOTE, "is the address of this end too; the two must differ")
+    if session.local and session.pool[0] and in_pool(session.local, session.pool):
+        r.tell(s.REMOTE, f"holds the address of this end too, {session.local}; choose another one for it")
+    if len(session.dns_servers) > 2:
+        r.tell(s.DNS_SERVERS, f"has {len(session.dns_servers)} addresses; PPP tells two")
+    if session.radius and r.has(s.AUTH) and not session.auth:
+        r.tell(s.PPP_RADIUS, "has nothing to ask the servers for: 'auth' is empty")
+
+
+def _check_ppp_secrets(session: PppSession, r: Reader) -> None:
     for setting in (s.PASSWORD_FILE, s.PASSWORD_CREDENTIAL):
         if r.has(setting) and not r.has(s.PPP_USER):
             r.tell(setting, "is of no use without 'user'; add it")
     if session.password_credential and r.has(s.PASSWORD_FILE):
         r.tell(s.PASSWORD_CREDENTIAL, "stands beside 'password-file'; one of the two, please")
-    sent = "".join(send for _, send in session.login)
+    secret = r.has(s.PASSWORD_FILE) or r.has(s.PASSWORD_CREDENTIAL)
+    sent = "".join(text for step in session.login for text in (step.send, *step.expect[1::2]))
     if "{user}" in sent and not r.has(s.PPP_USER):
         r.tell(s.LOGIN, "sends {user}, but there is no 'user'")
-    if "{password}" in sent and not (r.has(s.PASSWORD_FILE) or r.has(s.PASSWORD_CREDENTIAL)):
+    if "{password}" in sent and not secret:
         r.tell(s.LOGIN, "sends {password}, but there is no 'password-file' and no 'password-credential'")
-    return session
+    if session.auto_login and not (session.user and secret):
+        r.tell(s.LOGIN, "\"auto\" needs 'user', and 'password-file' or 'password-credential'")
+    for companion in (s.PPP_LOGIN_TIMEOUT, s.LOGIN_ABORT):
+        if r.has(companion) and not r.has(s.LOGIN):
+            r.tell(companion, "has no effect without 'login'")
+
+
+def _radius(table: Table, problems: list[Problem]) -> Radius:
+    r = Reader(table, s.RADIUS, problems)
+    radius = Radius(
+        servers=r.get(s.RADIUS_SERVERS),
+        secret_file=r.get(s.SECRET_FILE),
+        secret_credential=r.get(s.SECRET_CREDENTIAL),
+        accounting=r.get(s.ACCOUNTING),
+        nas_identifier=r.get(s.NAS_IDENTIFIER),
+    )
+    if radius.secret_credential and r.has(s.SECRET_FILE):
+        r.tell(s.SECRET_CREDENTIAL, "stands beside 'secret-file'; one of the two, please")
+    if not (r.has(s.SECRET_FILE) or r.has(s.SECRET_CREDENTIAL)):
+        r.tell(s.SECRET_FILE, "needs the key 'secret-file' or 'secret-credential'")
+    return radius

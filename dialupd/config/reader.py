@@ -45,7 +45,7 @@ class Reader:
         if item is None:
             return setting.default
         try:
-            return setting.kind.read(item.value if isinstance(item, Leaf) else {})
+            return setting.kind.read(_plain(item))
         except Wrong as wrong:
             for where, text in wrong.faults:
                 self._problems.append(Problem(item.file, dotted(self._table.path, setting.key) + where, text))
@@ -62,8 +62,12 @@ class Reader:
 
     def tell(self, setting: Setting[object] | SubTable, text: str) -> None:
         """A problem with what the setting says together with others."""
+        self._problems.append(self.problem(setting, text))
+
+    def problem(self, setting: Setting[object] | SubTable, text: str) -> Problem:
         item = self._table.items.get(setting.key)
-        self._tell(item.file if item else self._table.file, setting.key if item else "", text)
+        path = dotted(self._table.path, setting.key) if item else self._table.path
+        return Problem(item.file if item else self._table.file, path, text)
 
     def check_effect(self, section: Section, decided: str) -> None:
         """Tell the keys that have no effect with what the deciding key says."""
@@ -71,6 +75,11 @@ class Reader:
             if setting.only and decided not in setting.only and self.has(setting):
                 wanted = " or ".join(f'"{value}"' for value in setting.only)
                 self.tell(setting, f'has no effect with {section.decider} = "{decided}"; it is for {wanted}')
+
+
+def _plain(item: Leaf | Table) -> object:
+    """What TOML gave, for kinds that take a whole table."""
+    return item.value if isinstance(item, Leaf) else {key: _plain(below) for key, below in item.items.items()}
 
 
 def keys(section: Section) -> Iterator[str]:

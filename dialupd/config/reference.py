@@ -86,8 +86,8 @@ NOTES = """\
 - `usbserial = true` binds the generic driver to the vendor and product of the entry as soon as such a device shows up
   without a driver. Only ids that stand here are ever bound.
 - A policy with `mode = "answer"` answers, one with `mode = "originate"` dials, and one with `mode = "manual"` leaves
-  both to commands. An answering policy wants a session that a caller can use (`ppp` with `role = "server"`, `exec`,
-  `tcp`, `client`), an originating one the other half of it (`ppp` with `role = "client"`, `exec`, `tcp`; `client` with
+  both to commands. An answering policy wants a session that a caller can use (`ppp` with `role = "server"`, `login`,
+  `auto`, `exec`, `tcp`, `client`), an originating one the other half of it (`ppp` with `role = "client"`, `exec`, `tcp`; `client` with
   `when = "manual"` only).
 - Callers: a pattern must fit the whole number. With a list of callers the daemon waits for the second ring if the
   number has not come by the first. Digits are compared as the line sends them: `+1555*` does not fit `1555…`.
@@ -104,7 +104,7 @@ NOTES = """\
 def show(setting: Setting[object]) -> str:
     """The default as TOML writes it, "" if nothing or something that only holds the place."""
     value = setting.default
-    if setting.required or value in ("", ()):
+    if setting.required or value in ("", (), ("", "")):
         return ""
     if isinstance(value, bool):
         return "`true`" if value else "`false`"

@@ -16,19 +16,23 @@ from dialupd.config import kinds
 from dialupd.config.kinds import Kind, choice, duration, list_of, one_of_numbers, whole
 from dialupd.config.values import (
     Auth,
+    AutoSession,
     Daemon,
     Flow,
     LoginSession,
+    LoginStep,
     Match,
     Mode,
     ModemEntry,
     Policy,
     PppSession,
     Profile,
+    Radius,
     Retry,
     Role,
     SessionType,
     Suspend,
+    TcpSession,
     When,
 )
 
@@ -183,6 +187,11 @@ DENY_CALLERS = Setting(
     "deny-callers", list_of(kinds.CALLER, "number patterns"), _POLICY.deny_callers,
     "callers that are never answered, asked before `allow-callers`", only=_ANSWER,
 )  # fmt: skip
+RING_BACK = Setting(
+    "ring-back", duration(5, 600), _POLICY.ring_back,
+    "answer only who rings, hangs up and calls again within this time, and then at the first ring; a telephone or a "
+    "fax can share the line so", only=_ANSWER,
+)  # fmt: skip
 MAX_DURATION = Setting(
     "max-duration", duration(1, YEAR), _POLICY.max_duration, "longest time that one call may stay connected"
 )
@@ -202,14 +211,13 @@ TIMEOUT = Setting(
 )  # fmt: skip
 POLICY = _section(
     "[policy.NAME]", "What a modem does by itself.",
-    MODE, RINGS, POLICY_SESSION, ALLOW_CALLERS, DENY_CALLERS, MAX_DURATION, WHEN, NUMBERS, DIAL_COMMAND, TIMEOUT,
+    MODE, RINGS, POLICY_SESSION, ALLOW_CALLERS, DENY_CALLERS, RING_BACK, MAX_DURATION,
+    WHEN, NUMBERS, DIAL_COMMAND, TIMEOUT,
     SubTable("retry", RETRY, "pauses and limits of redialling", only=_ORIGINATE),
     decider="mode", later=("hours", "ask"),
 )  # fmt: skip
 
-SESSION_TYPE = Setting(
-    "type", choice(SessionType, later=("auto",)), SessionType.CLIENT, "what takes the line", required=True
-)
+SESSION_TYPE = Setting("type", choice(SessionType), SessionType.CLIENT, "what takes the line", required=True)
 
 _PPP = PppSession("")
 _CLIENT, _SERVER = ("client",), ("server",)
@@ -239,36 +247,124 @@ IDLE = Setting(
     _PPP.idle,
     'hang up after so long without traffic; with when = "always" it is dialled again after retry.first',
 )
-LOGIN = Setting(
-    "login", list_of(kinds.LOGIN_PAIR, 'pairs such as ["ogin:", "{user}"]'), _PPP.login,
-    "what to wait for and what to send before PPP begins; `{user}` and `{password}` stand for those of the session",
-    only=_CLIENT,
+LOGIN: Setting[tuple[LoginStep, ...] | None] = Setting(
+    "login", kinds.LOGIN, _PPP.login,
+    "what to wait for and what to send before PPP begins; `{user}` and `{password}` stand for those of the session. "
+    'What is to be sent when a text does not come stands between: `["ogin:", "", "ogin:", "{user}"]`. "auto" answers '
+    "what asks for a name or a password, and menus that offer PPP", only=_CLIENT,
 )  # fmt: skip
+PPP_LOGIN_TIMEOUT = Setting(
+    "login-timeout", duration(1, 600), _PPP.login_timeout, "longest wait for a text of `login`", only=_CLIENT
+)
+LOGIN_ABORT = Setting(
+    "login-abort", list_of(kinds.DIALOGUE, "texts"), _PPP.login_abort,
+    'texts that end the login, such as "incorrect"', only=_CLIENT,
+)  # fmt: skip
+MTU = Setting("mtu", whole(128, 16384), _PPP.mtu, "longest packet that is sent; 0, the default, is what pppd takes")
+MRU = Setting("mru", whole(128, 16384), _PPP.mru, "longest packet that is taken; 0, the default, is what pppd takes")
+COMPRESSION = Setting(
+    "compression", kinds.BOOLEAN, _PPP.compression, "agree on compression of data and headers if the far end can"
+)
+IPV6 = Setting("ipv6", kinds.BOOLEAN, _PPP.ipv6, "IPv6 beside IPv4, if the far end has it too")
+ROUTES = Setting(
+    "routes", list_of(kinds.NETWORK, "networks"), _PPP.routes, "networks behind the far end, reached over this link"
+)
 OPTIONS = Setting("options", list_of(kinds.ARGUMENT, "texts"), _PPP.options, "more options for pppd, one word each")
 LOCAL = Setting("local", kinds.IPV4, _PPP.local, "address of this end; needed with `server`")
-REMOTE = Setting("remote", kinds.REMOTE, _PPP.remote, "address of the far end; needed with `server`")
-AUTH = Setting(
-    "auth", list_of(choice(Auth, later=("radius",)), "pap, chap and mschap-v2"), _PPP.auth,
-    "ways in which a caller may prove who he is, by pppd's own secrets; needed with `server`, where [] lets anyone in",
-    only=_SERVER,
+REMOTE = Setting(
+    "remote", kinds.REMOTE, ("", ""), "address of the far end, or a range of which each caller gets one; needed with "
+    "`server`",
 )  # fmt: skip
+DNS_SERVERS = Setting(
+    "dns-servers", list_of(kinds.IPV4, "IPv4 addresses"), _PPP.dns_servers,
+    "name servers that the caller is told, at most two", only=_SERVER,
+)  # fmt: skip
+PROXY_ARP = Setting(
+    "proxy-arp", kinds.BOOLEAN, _PPP.proxy_arp,
+    "let the caller show up in the local network, where its address must belong", only=_SERVER,
+)  # fmt: skip
+MAX_SESSIONS = Setting(
+    "max-sessions", whole(0, 10000), _PPP.max_sessions, "callers at a time; 0, the default, is no limit", only=_SERVER
+)
+AUTH = Setting(
+    "auth", list_of(choice(Auth, hint='; servers stand in the table "radius"'), "pap, chap and mschap-v2"), _PPP.auth,
+    "ways in which a caller may prove who he is, by pppd's own secrets or by `radius`; needed with `server`, where [] "
+    "lets anyone in", only=_SERVER,
+)  # fmt: skip
+_RADIUS = Radius(())
+RADIUS_SERVERS = Setting(
+    "servers", list_of(kinds.RADIUS_SERVER, "servers", least=1), _RADIUS.servers,
+    "servers to ask, the next one when one does not answer", required=True,
+)  # fmt: skip
+SECRET_FILE = Setting(
+    "secret-file", kinds.PATH, _RADIUS.secret_file,
+    "file whose first line is the secret shared with the servers, which only root may read",
+)  # fmt: skip
+SECRET_CREDENTIAL = Setting(
+    "secret-credential", kinds.NAME, _RADIUS.secret_credential,
+    "credential of dialupd-ppp@.service with that secret, instead of `secret-file`",
+)  # fmt: skip
+ACCOUNTING = Setting(
+    "accounting", kinds.BOOLEAN, _RADIUS.accounting, "tell the servers when a caller comes and goes, on the next port"
+)
+NAS_IDENTIFIER = Setting(
+    "nas-identifier", kinds.WORD, _RADIUS.nas_identifier, "what this machine calls itself; else its host name"
+)
+RADIUS = _section(
+    "radius", "Who may come in is known by RADIUS servers, in place of pppd's secrets.",
+    RADIUS_SERVERS, SECRET_FILE, SECRET_CREDENTIAL, ACCOUNTING, NAS_IDENTIFIER,
+)  # fmt: skip
+PPP_RADIUS = SubTable("radius", RADIUS, "ask RADIUS servers in place of pppd's secrets", only=_SERVER)
 PPP = _section(
     '[session.NAME] with type = "ppp"', "PPP on the line, by pppd.",
-    SESSION_TYPE, ROLE, PPP_USER, PASSWORD_FILE, PASSWORD_CREDENTIAL, DEFAULT_ROUTE, METRIC, DNS, IDLE, LOGIN, OPTIONS,
-    LOCAL, REMOTE, AUTH,
+    SESSION_TYPE, ROLE, PPP_USER, PASSWORD_FILE, PASSWORD_CREDENTIAL, DEFAULT_ROUTE, METRIC, DNS, IDLE, LOGIN,
+    PPP_LOGIN_TIMEOUT, LOGIN_ABORT, MTU, MRU, COMPRESSION, IPV6, ROUTES, OPTIONS, LOCAL, REMOTE, DNS_SERVERS, PROXY_ARP,
+    MAX_SESSIONS, AUTH, PPP_RADIUS,
     decider="role",
 )  # fmt: skip
 TCP_ADDRESS = Setting("address", kinds.ADDRESS, ("", 0), "the service, by name or by address", required=True)
-TCP = _section('[session.NAME] with type = "tcp"', "The line is joined to a TCP service.", SESSION_TYPE, TCP_ADDRESS)
+TELNET = Setting(
+    "telnet", kinds.BOOLEAN, TcpSession("", "", 0).telnet,
+    "the service speaks telnet; its negotiation is answered here, and the caller sees nothing of it",
+)  # fmt: skip
+TCP = _section(
+    '[session.NAME] with type = "tcp"', "The line is joined to a TCP service.", SESSION_TYPE, TCP_ADDRESS, TELNET
+)
 
 _LOGIN = LoginSession("")
 ROOT = Setting("root", kinds.BOOLEAN, _LOGIN.root, "let root log in too")
 LOGIN_TIMEOUT = Setting(
     "login-timeout", duration(5, 3600), _LOGIN.login_timeout, "time to give name and password; then the call ends"
 )
+ISSUE_FILE = Setting(
+    "issue-file", kinds.PATH, _LOGIN.issue_file, "what is shown before the prompt, in place of /etc/issue; its escapes "
+    "are those of agetty(8)",
+)  # fmt: skip
+TERMINAL = Setting("terminal", kinds.TERMINAL, _LOGIN.terminal, "the type of the caller's terminal, in TERM")
+CALLBACK = Setting(
+    "callback", kinds.CALLBACK, _LOGIN.callback,
+    "users who are hung up when they have logged in, and called back at their number, where they log in again",
+)  # fmt: skip
 LOGIN_SESSION = _section(
     '[session.NAME] with type = "login"', "The line is a terminal at which people log in.",
-    SESSION_TYPE, ROOT, LOGIN_TIMEOUT,
+    SESSION_TYPE, ROOT, LOGIN_TIMEOUT, ISSUE_FILE, TERMINAL, CALLBACK,
+)  # fmt: skip
+
+_AUTO = AutoSession("", "")
+AUTO_PPP = Setting(
+    "ppp", kinds.NAME, _AUTO.ppp, 'the session for a caller who speaks PPP; it has role = "server"', required=True
+)
+AUTO_LOGIN = Setting(
+    "login", kinds.NAME, _AUTO.login,
+    "the session for any other caller, of type login, exec, tcp or client; without one, a plain login",
+)  # fmt: skip
+WAIT = Setting(
+    "wait", duration(1, 120), _AUTO.wait, "how long a silent caller is listened to before he gets the session `login`"
+)
+AUTO = _section(
+    '[session.NAME] with type = "auto"',
+    "What the caller sends first decides which of two sessions the line gets.",
+    SESSION_TYPE, AUTO_PPP, AUTO_LOGIN, WAIT,
 )  # fmt: skip
 COMMAND = Setting("command", kinds.COMMAND, (), "the program and its arguments; no shell is between", required=True)
 EXEC_USER = Setting("user", kinds.USER_NAME, "", "who runs it; without one, `dialupd-session`, a user with no rights")
@@ -283,9 +379,10 @@ SESSIONS = {
     SessionType.PPP: PPP,
     SessionType.TCP: TCP,
     SessionType.LOGIN: LOGIN_SESSION,
+    SessionType.AUTO: AUTO,
     SessionType.EXEC: EXEC,
     SessionType.CLIENT: CLIENT,
 }
 
-ALL = (DAEMON, MODEM, MATCH, POLICY, RETRY, PPP, TCP, LOGIN_SESSION, EXEC, CLIENT)
+ALL = (DAEMON, MODEM, MATCH, POLICY, RETRY, PPP, RADIUS, TCP, LOGIN_SESSION, AUTO, EXEC, CLIENT)
 TOP = ("daemon", "modem", "policy", "session")

@@ -53,6 +53,7 @@ class SessionType(StrEnum):
     PPP = "ppp"
     TCP = "tcp"
     LOGIN = "login"
+    AUTO = "auto"
     EXEC = "exec"
     CLIENT = "client"
 
@@ -129,7 +130,8 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One `[policy.NAME]`.  `timeout` bounds one dialling, `max_duration` (0 = none) one connected call."""
+    """One `[policy.NAME]`.  `timeout` bounds one dialling, `max_duration` (0 = none) one connected call, `ring_back`
+    (0 = no) the time from the end of a first, short ringing to the call that is answered."""
 
     name: str
     mode: Mode
@@ -137,6 +139,7 @@ class Policy:
     rings: int = 2
     allow_callers: tuple[str, ...] = ()
     deny_callers: tuple[str, ...] = ()
+    ring_back: float = 0.0
     max_duration: float = 0.0
     when: When = When.ALWAYS
     numbers: tuple[str, ...] = ()
@@ -146,8 +149,34 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginStep:
+    """One step of the dialogue before PPP: wait for `expect[0]`, then send `send`.
+
+    `expect` alternates between what is waited for and what is sent when it does not come in time, as in chat(8), so its
+    length is odd.  `timeout` 0 is the session's `login_timeout`.
+    """
+
+    expect: tuple[str, ...]
+    send: str
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Radius:
+    """Servers as (host, port) of the authentication, tried in order; accounting goes to the port above."""
+
+    servers: tuple[tuple[str, int], ...]
+    secret_file: str = ""
+    secret_credential: str = ""
+    accounting: bool = True
+    nas_identifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PppSession:
-    """`type = "ppp"`.  `dns` asks the far end for name servers; `idle` 0 is never; `login` pairs are (expect, send)."""
+    """`type = "ppp"`.  `dns` asks the far end for name servers, `dns_servers` tells them to it; `idle` 0 is never;
+    `mtu` and `mru` 0 are pppd's own.  A server gives `remote`, or one address of `pool` (first, last); `max_sessions` 0
+    is no limit.  `auto_login` stands for a dialogue that is made up as the far end asks."""
 
     name: str
     role: Role = Role.CLIENT
@@ -158,29 +187,64 @@ class PppSession:
     metric: int = 700
     dns: bool = False
     idle: float = 0.0
-    login: tuple[tuple[str, str], ...] = ()
+    login: tuple[LoginStep, ...] = ()
+    auto_login: bool = False
+    login_timeout: float = 45.0
+    login_abort: tuple[str, ...] = ()
+    mtu: int = 0
+    mru: int = 0
+    compression: bool = True
+    ipv6: bool = True
+    routes: tuple[str, ...] = ()
     options: Argv = ()
     local: str = ""
     remote: str = ""
+    pool: tuple[str, str] = ("", "")
+    dns_servers: tuple[str, ...] = ()
+    proxy_arp: bool = False
+    max_sessions: int = 0
     auth: tuple[Auth, ...] = ()
+    radius: Radius | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TcpSession:
-    """`type = "tcp"`: the line is joined to a TCP service; an IPv6 host stands here without its brackets."""
+    """`type = "tcp"`: the line is joined to a TCP service; an IPv6 host stands here without its brackets.  `telnet`:
+    the service speaks telnet, the caller does not."""
 
     name: str
     host: str
     port: int
+    telnet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """`type = "login"`: agetty and login on the line; `root`: whether root may log in; `login_timeout` until in."""
+    """`type = "login"`: agetty and login on the line; `root`: whether root may log in; `login_timeout` until in.
+
+    `callback` has (user, number): who logs in under that name is hung up and called back there.  `issue_file` "" is
+    /etc/issue; `terminal` is the caller's TERM.
+    """
 
     name: str
     root: bool = False
     login_timeout: float = 60.0
+    issue_file: str = ""
+    terminal: str = "vt100"
+    callback: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AutoSession:
+    """`type = "auto"`: the session `ppp` for a caller whose machine speaks PPP, the session `login` for any other.
+
+    `login` "" is a login session with nothing configured; `wait` is how long a silent caller is listened to.
+    """
+
+    name: str
+    ppp: str
+    login: str = ""
+    wait: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +266,7 @@ class ClientSession:
 CLIENT = "client"
 """The session that needs no configuration: a call for which nobody has said another has it."""
 
-Session = PppSession | TcpSession | LoginSession | ExecSession | ClientSession
+Session = PppSession | TcpSession | LoginSession | AutoSession | ExecSession | ClientSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,20 @@ from dialupd.config.reference import EXAMPLE, reference
 from dialupd.config.settings import ALL, SESSIONS, Section, Setting
 from dialupd.config.values import (
     Auth,
+    AutoSession,
     ClientSession,
     Config,
     ExecSession,
     Flow,
     LoginSession,
+    LoginStep,
     Match,
     Mode,
     ModemEntry,
     Policy,
     PppSession,
     Profile,
+    Radius,
     Retry,
     Role,
     Suspend,
@@ -71,6 +74,7 @@ rings = 3
 session = "dialin"
 allow-callers = ["+1555*", "none"]
 deny-callers = ["+15550?"]
+ring-back = "1min"
 max-duration = "1h 30min"
 timeout = "80s"
 
@@ -94,15 +98,31 @@ default-route = true
 metric = 10
 dns = true
 idle = "10min"
-login = [["ogin:", "{user}"], ["word:", "{password}"]]
+login = [["ogin:", "{user}"], ["word:", "", "word:", "{password}"], { expect = "host:", send = "ppp", timeout = "5s" }]
+login-timeout = "20s"
+login-abort = ["incorrect"]
+mtu = 1000
+mru = 1400
+compression = false
+ipv6 = false
+routes = ["10.0.0.0/8", "2001:db8::/32"]
 options = ["nodeflate"]
 
 [session.dialin]
 type = "ppp"
 role = "server"
 local = "172.16.1.1"
-remote = "172.16.1.2"
+remote = "172.16.1.2-172.16.1.9"
 auth = ["chap", "mschap-v2"]
+dns-servers = ["10.0.0.1"]
+proxy-arp = true
+max-sessions = 4
+
+[session.dialin.radius]
+servers = ["10.0.0.1", "radius.example:1645", "[::1]:1812", "[::2]"]
+secret-file = "/etc/dialupd/secrets/radius"
+accounting = false
+nas-identifier = "rack"
 
 [session.menu]
 type = "exec"
@@ -113,10 +133,20 @@ user = "bbs"
 type = "login"
 root = true
 login-timeout = "90s"
+issue-file = "/etc/issue.dialin"
+terminal = "ansi"
+callback = { bob = "555-1213", alice = "555-1212" }
+
+[session.who]
+type = "auto"
+ppp = "dialin"
+login = "console"
+wait = "9s"
 
 [session.bbs]
 type = "tcp"
 address = "[::1]:6400"
+telnet = true
 
 [session.bus]
 type = "client"
@@ -160,6 +190,7 @@ def test_every_key_arrives() -> None:
             rings=3,
             allow_callers=("+1555*", "none"),
             deny_callers=("+15550?",),
+            ring_back=60.0,
             max_duration=5400.0,
             timeout=80.0,
         ),
@@ -184,19 +215,47 @@ def test_every_key_arrives() -> None:
             metric=10,
             dns=True,
             idle=600.0,
-            login=(("ogin:", "{user}"), ("word:", "{password}")),
+            login=(
+                LoginStep(("ogin:",), "{user}"),
+                LoginStep(("word:", "", "word:"), "{password}"),
+                LoginStep(("host:",), "ppp", 5.0),
+            ),
+            login_timeout=20.0,
+            login_abort=("incorrect",),
+            mtu=1000,
+            mru=1400,
+            compression=False,
+            ipv6=False,
+            routes=("10.0.0.0/8", "2001:db8::/32"),
             options=("nodeflate",),
         ),
         "dialin": PppSession(
             name="dialin",
             role=Role.SERVER,
             local="172.16.1.1",
-            remote="172.16.1.2",
+            pool=("172.16.1.2", "172.16.1.9"),
             auth=(Auth.CHAP, Auth.MSCHAP_V2),
+            dns_servers=("10.0.0.1",),
+            proxy_arp=True,
+            max_sessions=4,
+            radius=Radius(
+                (("10.0.0.1", 1812), ("radius.example", 1645), ("::1", 1812), ("::2", 1812)),
+                secret_file="/etc/dialupd/secrets/radius",
+                accounting=False,
+                nas_identifier="rack",
+            ),
         ),
         "menu": ExecSession("menu", ("/usr/local/bin/menu", "--modem"), "bbs"),
-        "console": LoginSession("console", root=True, login_timeout=90.0),
-        "bbs": TcpSession("bbs", "::1", 6400),
+        "console": LoginSession(
+            "console",
+            root=True,
+            login_timeout=90.0,
+            issue_file="/etc/issue.dialin",
+            terminal="ansi",
+            callback=(("alice", "5551212"), ("bob", "5551213")),
+        ),
+        "who": AutoSession("who", ppp="dialin", login="console", wait=9.0),
+        "bbs": TcpSession("bbs", "::1", 6400, telnet=True),
         "bus": ClientSession("bus"),
     }
 
@@ -229,6 +288,7 @@ ORIGINATE = '[session.s]\ntype = "ppp"\n[policy.p]\nmode = "originate"\nsession 
 PPP = '[session.s]\ntype = "ppp"\n'
 SERVER = PPP + 'role = "server"\nlocal = "10.0.0.1"\nremote = "10.0.0.2"\n'
 LOGIN = '[session.s]\ntype = "login"\n'
+AUTO = f"{SERVER}auth = []\n[session.a]\ntype = 'auto'\nppp = 's'\n"
 EXEC = '[session.s]\ntype = "exec"\n'
 
 CASES = [
@@ -342,14 +402,63 @@ CASES = [
     ),
     # session
     ("[session.s]", "session.s: needs the key 'type': what takes the line"),
+    ("[session.s]\ntype = 'auto'", "session.s: needs the key 'ppp': the session for a caller who speaks PPP"),
+    (AUTO.replace("ppp = 's'", "ppp = 'S'"), "session.a.ppp: there is no [session.S]; did you mean 's'?"),
+    (AUTO.replace("ppp = 's'", "ppp = 'a'"), "session.a.ppp: 'a' is no session with type = \"ppp\" and role"),
+    (AUTO + "login = 's'", "session.a.login: 's' is no session of type login, exec, tcp or client"),
+    (AUTO + "login = 'a'", "session.a.login: 'a' is no session of type login, exec, tcp or client"),
     (
-        "[session.s]\ntype = 'auto'\nppp = 'x'",
-        "session.s.type: 'auto' is not available in this version; allowed are ppp",
+        AUTO + "[policy.p]\nmode = 'originate'\nsession = 'a'\nnumbers = ['1']",
+        "policy.p.session: 'a' listens to callers; a call that is dialled needs another",
     ),
+    (LOGIN + "callback = {}", "session.s.callback: a table is not a table of users and numbers"),
+    (LOGIN + "callback = { al = '5;H' }", "session.s.callback.al: '5;H' cannot be dialled"),
+    (LOGIN + "callback = { AL = '5' }", "session.s.callback.AL: 'AL' is not a user's name"),
+    (LOGIN + "terminal = 'vt100 '", "session.s.terminal: 'vt100 ' is not a type of terminal"),
     (LOGIN + "login-timeout = '2s'", "session.s.login-timeout: '2s' is not a duration in s, min, h or d"),
     (LOGIN + "user = 'ann'", 'session.s.user: is not a known key of the session type "login"'),
-    (PPP + "remote = 'pool'", "session.s.remote: 'pool' is not available in this version; write an IPv4 address"),
-    (SERVER + "auth = ['radius']", "session.s.auth[1]: 'radius' is not available in this version; allowed are pap,"),
+    (PPP + "remote = 'pool'", "session.s.remote: 'pool' is not an IPv4 address, or a range of them"),
+    (PPP + "remote = '10.0.0.2-10.0.0.9'", 'session.s.remote: is a range, which is for role = "server"'),
+    (
+        SERVER.replace("10.0.0.2", "10.0.0.9-10.0.0.2") + "auth = []",
+        "session.s.remote: '10.0.0.9-10.0.0.2' is not a range from low to high of at most 4096 addresses",
+    ),
+    (
+        SERVER.replace("10.0.0.2", "10.0.0.0-10.0.0.9") + "auth = []",
+        "session.s.remote: holds the address of this end too, 10.0.0.1",
+    ),
+    (
+        SERVER + "auth = ['radius']",
+        "session.s.auth[1]: 'radius' is not one of pap, chap, mschap-v2; servers stand in the",
+    ),
+    (SERVER + "auth = []\ndns-servers = ['1.1.1.1', '8.8.8.8', '9.9.9.9']", "session.s.dns-servers: has 3 addresses"),
+    (SERVER + "auth = ['pap']\n[session.s.radius]\nsecret-file = '/x'", "session.s.radius: needs the key 'servers'"),
+    (
+        SERVER + "auth = ['pap']\nradius = { servers = ['h:0'], secret-file = '/x' }",
+        "session.s.radius.servers[1]: 'h:0' is not a host with its port",
+    ),
+    (
+        SERVER + "auth = ['pap']\nradius = { servers = ['h'] }",
+        "session.s.radius: needs the key 'secret-file' or 'secret-",
+    ),
+    (
+        SERVER + "auth = ['pap']\nradius = { servers = ['h'], secret-file = '/x', secret-credential = 'x' }",
+        "session.s.radius.secret-credential: stands beside 'secret-file'",
+    ),
+    (SERVER + "auth = []\nradius = { servers = ['h'], secret-file = '/x' }", "session.s.radius: has nothing to ask"),
+    (PPP + "radius = { servers = ['h'], secret-file = '/x' }", 'session.s.radius: has no effect with role = "client"'),
+    (PPP + "routes = ['10.0.0.1/8']", "session.s.routes[1]: '10.0.0.1/8' is not a network"),
+    (PPP + "login = 'on'", "session.s.login: 'on' is not \"auto\" or a list of steps"),
+    (PPP + "login = 'auto'", "session.s.login: \"auto\" needs 'user', and 'password-file' or"),
+    (PPP + "login-timeout = '5s'", "session.s.login-timeout: has no effect without 'login'"),
+    (PPP + "login = [['', 'x']]", "session.s.login[1]: expects an empty text, which comes at once"),
+    (PPP + "login = [['a', 'b', 'c']]", "session.s.login[1]: a list is not a step"),
+    (PPP + "login = [{ expect = 'a' }]", "session.s.login[1]: a table is not a step"),
+    (
+        PPP + "login = [{ expect = 'a', sent = 'b' }]",
+        "session.s.login[1].sent: is not a known key of a step; did you mean 'send'?",
+    ),
+    (PPP + "login = [['a', '{usr}']]", "session.s.login[1]: '{usr}' is not {user} or {password}"),
     (SERVER, "session.s: needs the key 'auth' with role = \"server\": "),
     (
         SERVER.replace("local", "#") + "auth = []",
@@ -370,8 +479,8 @@ CASES = [
     (PPP + "login = [['a', '{password}']]", "session.s.login: sends {password}, but there is no 'password-file'"),
     (PPP + "login = [['a', '{user}']]", "session.s.login: sends {user}, but there is no 'user'"),
     (PPP + "login = [['a', '{pasword}']]", "session.s.login[1]: '{pasword}' is not {user} or {password}; did you mean"),
-    (PPP + "login = [['a']]", "session.s.login[1]: a list is not a pair of printable texts"),
-    (PPP + "login = [[1, 2]]", "session.s.login[1]: a list is not a pair of printable texts"),
+    (PPP + "login = [['a']]", "session.s.login[1]: a list is not a step such as"),
+    (PPP + "login = [[1, 2]]", "session.s.login[1]: a list is not a step such as"),
     (PPP + 'options = ["a\\nb"]', "session.s.options[1]: 'a\\u000ab' is not printable text"),
     (PPP + "address = 'x:1'", 'session.s.address: is not a known key of the session type "ppp"'),
     (EXEC, "session.s: needs the key 'command': the program and its arguments"),
@@ -498,7 +607,10 @@ def keys_of(section: Section) -> set[str]:
         (2, Match(), set()),
         (3, Policy("", Mode.MANUAL), {"name"}),
         (4, Retry(), set()),
-        (5, PppSession(""), {"name"}),
+        (5, PppSession(""), {"name", "auto_login", "pool"}),
+        (6, Radius(()), set()),
+        (8, LoginSession(""), {"name"}),
+        (9, AutoSession("", ""), {"name"}),
     ],
 )
 def test_every_field_has_its_setting(section: int, value: object, besides: set[str]) -> None:
