@@ -88,6 +88,13 @@ def one_of_numbers(*allowed: int) -> Kind[int]:
     return Kind("one of " + ", ".join(map(str, allowed)), parse)
 
 
+def _packet(value: object) -> int:
+    size = whole(0, 16384).parse(value)
+    if 0 < size < 128:
+        raise ValueError
+    return size
+
+
 def show_duration(seconds: float) -> str:
     """The shortest spelling in one unit: 600 is "10min"."""
     for unit in ("d", "h", "min"):
@@ -326,6 +333,7 @@ LOGIN_STEP = Kind('a step such as ["ogin:", "{user}"] or { expect = "ogin:", sen
 LOGIN = Kind('"auto" or a list of steps such as ["ogin:", "{user}"]', _login)
 CALLBACK = Kind('a table of users and numbers that can be dialled, such as { alice = "5551212" }', _callback)
 TERMINAL = text_like('a type of terminal, such as "vt100"', r"[A-Za-z0-9][A-Za-z0-9+._-]{0,31}")
+PACKET = Kind("a whole number from 128 to 16384, or 0", _packet)
 NETWORK = Kind('a network such as "10.0.0.0/8" or "2001:db8::/32"', _network)
 RADIUS_SERVER = Kind('a host with its port, such as "10.0.0.1:1812" (the port may be left out)', _radius_server)
 ADDRESS = Kind('"host:port" or "[IPv6 address]:port"', _address)

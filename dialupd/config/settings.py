@@ -260,8 +260,8 @@ LOGIN_ABORT = Setting(
     "login-abort", list_of(kinds.DIALOGUE, "texts"), _PPP.login_abort,
     'texts that end the login, such as "incorrect"', only=_CLIENT,
 )  # fmt: skip
-MTU = Setting("mtu", whole(128, 16384), _PPP.mtu, "longest packet that is sent; 0, the default, is what pppd takes")
-MRU = Setting("mru", whole(128, 16384), _PPP.mru, "longest packet that is taken; 0, the default, is what pppd takes")
+MTU = Setting("mtu", kinds.PACKET, _PPP.mtu, "longest packet that is sent, in bytes; 0 is what pppd takes (1500)")
+MRU = Setting("mru", kinds.PACKET, _PPP.mru, "longest packet that is taken, in bytes; 0 is what pppd takes (1500)")
 COMPRESSION = Setting(
     "compression", kinds.BOOLEAN, _PPP.compression, "agree on compression of data and headers if the far end can"
 )
@@ -284,7 +284,7 @@ PROXY_ARP = Setting(
     "let the caller show up in the local network, where its address must belong", only=_SERVER,
 )  # fmt: skip
 MAX_SESSIONS = Setting(
-    "max-sessions", whole(0, 10000), _PPP.max_sessions, "callers at a time; 0, the default, is no limit", only=_SERVER
+    "max-sessions", whole(0, 10000), _PPP.max_sessions, "callers at a time; 0 is no limit", only=_SERVER
 )
 AUTH = Setting(
     "auth", list_of(choice(Auth, hint='; servers stand in the table "radius"'), "pap, chap and mschap-v2"), _PPP.auth,

@@ -448,6 +448,7 @@ CASES = [
     (SERVER + "auth = []\nradius = { servers = ['h'], secret-file = '/x' }", "session.s.radius: has nothing to ask"),
     (PPP + "radius = { servers = ['h'], secret-file = '/x' }", 'session.s.radius: has no effect with role = "client"'),
     (PPP + "routes = ['10.0.0.1/8']", "session.s.routes[1]: '10.0.0.1/8' is not a network"),
+    (PPP + "mtu = 127", "session.s.mtu: the number 127 is not a whole number from 128 to 16384, or 0"),
     (PPP + "login = 'on'", "session.s.login: 'on' is not \"auto\" or a list of steps"),
     (PPP + "login = 'auto'", "session.s.login: \"auto\" needs 'user', and 'password-file' or"),
     (PPP + "login-timeout = '5s'", "session.s.login-timeout: has no effect without 'login'"),
