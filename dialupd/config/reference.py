@@ -87,8 +87,8 @@ NOTES = """\
   without a driver. Only ids that stand here are ever bound.
 - A policy with `mode = "answer"` answers, one with `mode = "originate"` dials, and one with `mode = "manual"` leaves
   both to commands. An answering policy wants a session that a caller can use (`ppp` with `role = "server"`, `login`,
-  `auto`, `exec`, `tcp`, `client`), an originating one the other half of it (`ppp` with `role = "client"`, `exec`, `tcp`; `client` with
-  `when = "manual"` only).
+  `auto`, `exec`, `tcp`, `client`), an originating one the other half of it (`ppp` with `role = "client"`, `exec`,
+  `tcp`; `client` with `when = "manual"` only).
 - Callers: a pattern must fit the whole number. With a list of callers the daemon waits for the second ring if the
   number has not come by the first. Digits are compared as the line sends them: `+1555*` does not fit `1555…`.
 - Redialling: the pause begins with `first`, doubles up to `max`, and begins anew after a call that stayed connected for
