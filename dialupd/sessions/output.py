@@ -1,4 +1,4 @@
-"""The last words to a line: they leave the driver before anybody hangs up."""
+"""The last words, to a line and to a service: they are delivered before anybody hangs up or closes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import fcntl
 import logging
 import os
+import socket
+import stat
 import struct
 import termios
 from typing import Final
@@ -16,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds without any progress after which the rest is given up.
 STALL: Final = 5.0
+# Seconds for a service to close its side when it has everything; what it says meanwhile nobody hears any more.
+LINGER: Final = 1.0
 # Seconds between looks at the driver's output: the kernel has no event for "all is sent".
 _LOOK: Final = 0.02
 
@@ -45,6 +49,54 @@ async def output_sent(line: int, stop: asyncio.Event) -> None:
         now = _output_left(line)
         if now < left:
             left, since = now, loop.time()
+
+
+async def closed_in_order(fd: int, stop: asyncio.Event) -> None:
+    """Half-close a socket; until its other end has all and closes too, or takes its time, or `stop`.
+
+    To close it with something unread in it would be a reset, and on many systems that takes from the other end what it
+    has not read yet.
+    """
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return
+    with socket.socket(fileno=os.dup(fd)) as end:
+        try:
+            end.shutdown(socket.SHUT_WR)
+        except OSError as error:  # its other end is gone already
+            _log.debug("not closed in order: %s", error)
+            return
+        ended = asyncio.Event()
+        _discard(end, ended)
+        if end.family == socket.AF_UNIX:  # it holds all there is already
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(end, _discard, end, ended)
+        try:
+            await _either(ended, stop, LINGER)
+            if not ended.is_set():
+                await output_sent(fd, stop)
+        finally:
+            loop.remove_reader(end)
+
+
+def _discard(end: socket.socket, ended: asyncio.Event) -> None:
+    try:
+        while end.recv(65536):
+            pass
+        ended.set()
+    except BlockingIOError:
+        pass
+    except OSError:
+        ended.set()
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, within: float) -> None:
+    waiting = {asyncio.ensure_future(event.wait()) for event in (one, other)}
+    try:
+        await asyncio.wait(waiting, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiting:
+            waiter.cancel()
 
 
 def _output_left(fd: int) -> int:

@@ -1,13 +1,13 @@
 """Joins the line to another descriptor, both ways, until one of them ends.
 
-Each direction is a pump with a bounded buffer: a sink that takes nothing stops the reading of its source, so the kernel
-and then the modem's flow control hold the sender back.  Nothing is looked for in the data but the text NO CARRIER, and
-that only on ports that cannot show loss of carrier otherwise: it counts as the end only if the line then stays silent,
-because a caller may type the same text.
+Each direction is a `Pump`.  Nothing is looked for in the data but the text NO CARRIER, and that only on ports that
+cannot show loss of carrier otherwise: it counts as the end only if the line then stays silent, because a caller may
+type the same text.  Where `other` speaks a protocol of its own, a `Translation` stands between; if `other` does not
+take its answers, it is not read from.
 
 The end of one side is not the end at once: what was read from it is still delivered, as long as the other side takes
 it.  After the end of `other` the kernel's and the driver's output is waited for too, or hanging up would cut
-the last words.
+the last words; after the end of the line a service has all of it before its connection is closed.
 
 The relay owns both descriptors and closes them.
 """
@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import select
 from array import array
 from collections.abc import Callable, MutableSequence
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from dialupd.sessions.base import Line
-from dialupd.sessions.output import STALL, output_sent
+from dialupd.sessions.output import closed_in_order, output_sent
+from dialupd.sessions.pump import Pump
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ SILENCE: Final = 0.5
 # To the line little is held, or a keystroke waits behind a minute of output; from it a whole burst fits.
 TO_LINE: Final = 4096
 FROM_LINE: Final = 16384
-# What a pseudo-terminal can hold at most; more would come from a program that still writes.
-TERMINAL_HOLDS: Final = 65536
+# Bytes for `other` at which it is read no more while its answers are translated into them.
+ANSWERS: Final = 2 * FROM_LINE
 
 
 class Closed(Enum):
@@ -46,6 +46,16 @@ class Closed(Enum):
     LINE = "line"
     OTHER = "other"
     STOPPED = "stopped"
+
+
+class Translation(Protocol):
+    """Between the line's plain bytes and the protocol of `other`."""
+
+    def sent(self, data: bytes) -> bytes:
+        """The line's bytes as `other` is to get them."""
+
+    def received(self, data: bytes) -> tuple[bytes, bytes]:
+        """What `other` said, for the line, and what it is to be answered."""
 
 
 class CarrierText:
@@ -71,6 +81,7 @@ class Relay:
         early: bytes = b"",
         watch_text: bool = False,
         tally: MutableSequence[int] | None = None,
+        translation: Translation | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tally: MutableSequence[int] = array("Q", (0, 0)) if tally is None else tally
@@ -80,8 +91,12 @@ class Relay:
         for fd in (line, other):
             os.set_blocking(fd, False)
         self._done: asyncio.Future[Closed] = self._loop.create_future()
-        self._from_line = _Pump(line, other, FROM_LINE, self._count, lambda: self._ended(Closed.LINE))
-        self._to_line = _Pump(other, line, TO_LINE, self._count, lambda: self._ended(Closed.OTHER))
+        self._from_line = Pump(line, other, FROM_LINE, self._count, lambda: self._ended(Closed.LINE))
+        self._to_line = Pump(other, line, TO_LINE, self._count, lambda: self._ended(Closed.OTHER))
+        if translation is not None:
+            self._from_line.translate = translation.sent
+            self._to_line.translate = self._understand
+        self._translation = translation
         self._text = CarrierText() if watch_text else None
         self._timer: asyncio.TimerHandle | None = None
         self._hangup = select.epoll()
@@ -91,13 +106,20 @@ class Relay:
         self._stop = asyncio.Event()
 
     @classmethod
-    def of(cls, line: Line, other: int) -> Relay:
+    def of(cls, line: Line, other: int, translation: Translation | None = None) -> Relay:
         """The relay between a lent line and `other`, which is closed where the line is lost already (`LINE_LOST`)."""
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, other)
             fd = line.dup()
             opened.callback(os.close, fd)
-            relay = cls(fd, other, early=line.early, watch_text=not line.shows_carrier, tally=line.tally)
+            relay = cls(
+                fd,
+                other,
+                early=line.early,
+                watch_text=not line.shows_carrier,
+                tally=line.tally,
+                translation=translation,
+            )
             opened.pop_all()
         return relay
 
@@ -126,6 +148,9 @@ class Relay:
             closed = await self._done
             if closed is Closed.OTHER:
                 await output_sent(self._line, self._stop)
+            elif closed is Closed.LINE:
+                self._to_line.close()
+                await closed_in_order(self._other, self._stop)
             return closed
         finally:
             self.close()
@@ -170,6 +195,15 @@ class Relay:
     def _count(self) -> None:
         self._tally[0] = self._before[0] + self._from_line.taken
         self._tally[1] = self._before[1] + self._to_line.given
+        if self._translation is not None:
+            self._to_line.choke(self._from_line.waiting > ANSWERS)
+
+    def _understand(self, data: bytes) -> bytes:
+        assert self._translation is not None
+        text, answers = self._translation.received(data)
+        if answers:
+            self._from_line.add(answers)
+        return text
 
     def _ended(self, side: Closed) -> None:
         if not self._done.done():
@@ -203,155 +237,6 @@ class Relay:
         for fd, _ in self._hangup.poll(0):
             self._hangup.unregister(fd)
             (self._from_line if fd == self._line else self._to_line).source_gone()
-
-
-class _Pump:
-    """One direction.  `on_end` is called once: the source ended and all of it is delivered, or cannot be."""
-
-    def __init__(
-        self, source: int, sink: int, limit: int, on_count: Callable[[], None], on_end: Callable[[], None]
-    ) -> None:
-        self.taken = 0
-        self.given = 0
-        self.paused = False
-        self._loop = asyncio.get_running_loop()
-        self._source = source
-        self._sink = sink
-        self._limit = limit
-        self._on_count = on_count
-        self._on_end = on_end
-        self._on_data: Callable[[bytes], None] | None = None
-        self._buffer = bytearray()
-        self._held = False
-        self._reading = False
-        self._writing = False
-        self._source_ended = False
-        self._sink_lost = False
-        self._source_gone = False
-        self._last_read = False
-        self._last_bytes = TERMINAL_HOLDS
-        self._stall: asyncio.TimerHandle | None = None
-
-    def start(self, early: bytes = b"", on_data: Callable[[bytes], None] | None = None) -> None:
-        self._on_data = on_data
-        self._read(True)
-        if early:
-            self._take(early)
-
-    def hold(self, returned: bytes) -> None:
-        self._held = True
-        self._buffer[:0] = returned
-        self._write(False)
-
-    def release(self) -> None:
-        if self._held:
-            self._held = False
-            self._flush()
-
-    def last_read(self) -> None:
-        """Nothing more will be written to the source; end when it is empty."""
-        if self._source_ended:
-            return
-        self._last_read = True
-        self.source_gone()
-        self._readable()
-
-    def source_gone(self) -> None:
-        """The source ends soon: what is undelivered gets only so long as the sink still takes it."""
-        self._source_gone = True
-        if self._buffer:
-            self._wait_for_progress()
-
-    def end(self) -> None:
-        """Take the source for ended."""
-        if not self._source_ended:
-            self._source_ended = True
-            self._read(False)
-            self._flush()
-
-    def close(self) -> None:
-        self._source_ended = True
-        self._read(False)
-        self._write(False)
-        if self._stall is not None:
-            self._stall.cancel()
-
-    def _readable(self) -> None:
-        while not self._source_ended and len(self._buffer) < self._limit:
-            try:
-                data = os.read(self._source, self._limit - len(self._buffer))
-            except BlockingIOError:
-                if self._last_read:
-                    self.end()
-                return
-            except OSError as error:  # EIO: hung up; ECONNRESET and the like: the service is gone
-                if error.errno != errno.EIO:
-                    _log.debug("reading ended: %s", error)
-                data = b""
-            if not data:
-                self.end()
-                return
-            self._take(data)
-            if not self._last_read:
-                return
-            self._last_bytes -= len(data)
-            if self._last_bytes <= 0:
-                self.end()
-
-    def _take(self, data: bytes) -> None:
-        self.taken += len(data)
-        if self._on_data is not None:
-            self._on_data(data)
-        if not self._sink_lost:
-            self._buffer += data
-        self._flush()
-
-    def _flush(self) -> None:
-        before = len(self._buffer)
-        try:
-            while self._buffer and not self._held:
-                count = os.write(self._sink, self._buffer)
-                self.given += count
-                del self._buffer[:count]
-        except BlockingIOError:
-            pass
-        except OSError as error:  # its own pump learns from reading that it ended
-            _log.debug("writing ended: %s", error)
-            self._sink_lost = True
-            self._buffer.clear()
-        self._on_count()
-        self._write(bool(self._buffer) and not self._held)
-        self.paused = len(self._buffer) >= self._limit
-        self._read(not self.paused and not self._source_ended)
-        if self._stall is not None and len(self._buffer) < before:
-            self._stall.cancel()
-            self._stall = None
-        if self._last_read and not self._source_ended and before and not self.paused:
-            self._loop.call_soon(self._readable)
-        if self._buffer and (self._source_ended or self._source_gone):
-            self._wait_for_progress()
-        elif self._source_ended:
-            self._on_end()
-
-    def _wait_for_progress(self) -> None:
-        if self._stall is None:
-            self._stall = self._loop.call_later(STALL, self._on_end)
-
-    def _read(self, on: bool) -> None:
-        if on != self._reading:
-            self._reading = on
-            if on:
-                self._loop.add_reader(self._source, self._readable)
-            else:
-                self._loop.remove_reader(self._source)
-
-    def _write(self, on: bool) -> None:
-        if on != self._writing:
-            self._writing = on
-            if on:
-                self._loop.add_writer(self._sink, self._flush)
-            else:
-                self._loop.remove_writer(self._sink)
 
 
 def _readable(fd: int) -> bool:

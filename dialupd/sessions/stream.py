@@ -6,16 +6,17 @@ import os
 
 from dialupd.model import EndReason
 from dialupd.sessions.base import LINE_LOST, NEVER_BEGAN, Line, Progress, Report, SessionEnd, StopRequest, not_a_stream
-from dialupd.sessions.relay import Closed, Relay
+from dialupd.sessions.relay import Closed, Relay, Translation
 
 
 class StreamCall:
     """Implements `Session`; owns the stream's descriptor."""
 
-    def __init__(self, line: Line, stream: int, report: Report) -> None:
+    def __init__(self, line: Line, stream: int, report: Report, translation: Translation | None = None) -> None:
         self._line = line
         self._stream = stream
         self._report = report
+        self._translation = translation
         self._stop = StopRequest()
         self._relay: Relay | None = None
 
@@ -24,7 +25,7 @@ class StreamCall:
             os.close(self._stream)
             return SessionEnd(self._stop.reason)
         try:
-            relay = self._relay = Relay.of(self._line, self._stream)
+            relay = self._relay = Relay.of(self._line, self._stream, self._translation)
         except LINE_LOST:
             return NEVER_BEGAN
         self._joined()

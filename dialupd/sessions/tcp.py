@@ -1,4 +1,5 @@
-"""The session type `tcp`: the line is joined to a TCP service, 8-bit clean, nothing added and nothing taken away.
+"""The session type `tcp`: the line is joined to a TCP service, 8-bit clean, nothing added and nothing taken away; but
+what telnet adds is dealt with here, if the service speaks it.
 
 A caller to whom no service answers is told so in plain words before the line is hung up.
 """
@@ -16,6 +17,7 @@ from dialupd.model import EndReason, SessionState
 from dialupd.sessions.base import CallFacts, Line, Progress, Report, SessionEnd
 from dialupd.sessions.output import tell
 from dialupd.sessions.stream import StreamCall
+from dialupd.sessions.telnet import Telnet
 
 # Seconds for the name to be found and one of its addresses to answer; the caller waits meanwhile.
 PATIENCE: Final = 15.0
@@ -23,7 +25,7 @@ PATIENCE: Final = 15.0
 
 class TcpCall(StreamCall):
     def __init__(self, config: TcpSession, line: Line, facts: CallFacts, report: Report) -> None:
-        super().__init__(line, -1, report)
+        super().__init__(line, -1, report, Telnet() if config.telnet else None)
         self._config = config
         self._facts = facts
 

@@ -47,6 +47,10 @@ class PtyLine:
     def dup(self) -> int:
         return os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
 
+    def far_dup(self) -> int:
+        """The far end for another reader."""
+        return os.dup(self._far)
+
     async def send(self, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         while data:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import shutil
 import socket
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dialupd.config.values import Session as SessionConfig
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
 from dialupd.sessions import client, output, relay, tcp, terminal
 from dialupd.sessions.base import CallFacts, Line, RuntimePaths, Session, SessionEnd
+from dialupd.sessions.exec import ExecCall
 from dialupd.sessions.start import make_session
 
 
@@ -119,6 +121,49 @@ def test_exec_ends_with_the_carrier(shows_carrier: bool, tmp_path: Path, monkeyp
 
     run(test)
     assert told.read_text() == "HUP\n"
+
+
+def test_exec_that_will_not_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the hang-up SIGHUP, then SIGTERM, then SIGKILL."""
+    monkeypatch.setattr(terminal, "_LEAVING", 0.3)
+    monkeypatch.setattr(terminal, "_DYING", 0.3)
+    told = tmp_path / "told"
+
+    async def test() -> None:
+        with line() as pty:
+            script = (
+                f"trap 'echo HUP >>{told}' HUP; trap 'echo TERM >>{told}' TERM; echo $$; "
+                "while :; do sleep 0.05 </dev/null >/dev/null; done 2>/dev/null"
+            )
+            running = asyncio.create_task(make(sh(script), pty, Record()).run())
+            pid = int(await pty.receive(lambda got: got.endswith(b"\n")))
+            pty.hang_up()
+            assert (await running).reason is EndReason.REMOTE_HANGUP
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    run(test)
+    said = told.read_text().split()
+    assert (said[0], said[-1]) == ("HUP", "TERM")
+
+
+@pytest.mark.skipif(shutil.which("socat") is None, reason="socat is not installed")
+def test_exec_shares_a_serial_console() -> None:
+    """The program is a console server's: a caller talks to what is on another port, 8-bit clean."""
+    blob = bytes(range(256)) * 8
+
+    async def test() -> None:
+        with line() as pty, line() as console:
+            program = ("socat", "-,raw,echo=0", f"{console.path},b9600,raw,echo=0,nonblock")
+            running = asyncio.create_task(make(ExecSession("console", program), pty, Record()).run())
+            await console.send(b"router login: ")
+            assert await pty.receive(lambda got: got.endswith(b": ")) == b"router login: "
+            await pty.send(blob)
+            assert await console.receive(lambda got: len(got) >= len(blob)) == blob
+            pty.hang_up()
+            assert (await running).reason is EndReason.REMOTE_HANGUP
+
+    run(test)
 
 
 def test_exec_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,6 +434,49 @@ def test_client_hangup_gives_end_of_file() -> None:
     run(test)
 
 
+def test_client_that_shuts_down_its_sending_side() -> None:
+    """All that it wrote goes out, then the call ends."""
+    words = b"w" * 50_000
+
+    async def test() -> None:
+        with line() as pty:
+            record = Record()
+            session = make(ClientSession("stream"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.state(SessionState.STARTING)
+            await asyncio.sleep(0)
+            with socket.socket(fileno=session.open()) as stream:
+                stream.setblocking(False)
+                sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(stream, words))
+                got = await pty.receive(lambda got: len(got) > 1000)
+                sending.add_done_callback(lambda _: stream.shutdown(socket.SHUT_WR))
+                got += await pty.receive(lambda more: len(got) + len(more) >= len(words))
+                assert got == words
+                assert (await running).reason is EndReason.SESSION_ENDED
+
+    run(test)
+
+
+def test_client_whose_words_nobody_takes_any_more_gets_an_end_and_no_error() -> None:
+    async def test() -> None:
+        with line() as pty:
+            record = Record()
+            session = make(ClientSession("stream"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.state(SessionState.STARTING)
+            await asyncio.sleep(0)
+            with socket.socket(fileno=session.open()) as stream:
+                stream.setblocking(False)
+                with contextlib.suppress(BlockingIOError):  # all buffers are full
+                    while True:
+                        stream.send(b"x" * 4096)
+                pty.hang_up()
+                assert (await running).reason is EndReason.REMOTE_HANGUP
+                assert stream.recv(1) == b""
+
+    run(test)
+
+
 def test_client_that_nobody_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PATIENCE", 0.05)
 
@@ -411,5 +499,23 @@ def test_farewell_gives_up_on_a_line_that_sends_nothing(monkeypatch: pytest.Monk
             await output.output_sent(ours.fileno(), asyncio.Event())
         ours.close()
         theirs.close()
+
+    run(test)
+
+
+def test_a_program_that_begins_while_we_fail_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as for want of descriptors: nothing may be left on the line."""
+
+    def no_more(_call: object, _terminal: str) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(ExecCall, "_began", no_more)
+
+    async def test() -> None:
+        with line() as pty:
+            before = set(os.listdir("/proc/self/fd"))
+            with pytest.raises(OSError, match="Too many"):
+                await make(sh("exec sleep 600"), pty, Record()).run()
+            assert set(os.listdir("/proc/self/fd")) == before
 
     run(test)

@@ -10,6 +10,7 @@ import socket
 import pytest
 from session_line import joined, line, run
 
+from dialupd.sessions import pump
 from dialupd.sessions import relay as module
 from dialupd.sessions.relay import CarrierText, Closed, Relay
 
@@ -84,7 +85,7 @@ def test_last_words_of_the_line_reach_the_other() -> None:
 
 
 def test_hangup_is_seen_behind_a_full_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STALL", 0.05)
+    monkeypatch.setattr(pump, "STALL", 0.05)
 
     async def test() -> None:
         with line() as pty:
@@ -103,7 +104,7 @@ def test_hangup_is_seen_behind_a_full_buffer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_line_that_takes_nothing_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STALL", 0.05)
+    monkeypatch.setattr(pump, "STALL", 0.05)
 
     async def test() -> None:
         with line() as pty:
