@@ -329,6 +329,7 @@ def whats_next(stage: Stage, remote: Remote, *, kept: bool) -> None:
         "dialupctl monitor",
         "dialupctl dial outgoing",
         "dialupctl hangup all",
+        "dialupctl terminal caller 200",
         "dialupctl dial caller 999",
         "dialupctl command caller ATI3",
         "dialupctl history",

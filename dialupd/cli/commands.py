@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dialupd import __version__
-from dialupd.cli import act, find, follow, show
+from dialupd.cli import act, arguments, find, follow, show, terminal
 from dialupd.cli.check import check
 from dialupd.cli.front import DONE, FAILED, NO_DAEMON, USAGE, Front, Usage, front
 from dialupd.cli.remote import BusError, NoDaemon, Remote, kind_of
 from dialupd.cli.text import clean
 from dialupd.cli.when import NoTime
-from dialupd.io.configfile import DEFAULT
-from dialupd.model import Direction, ErrorKind
+from dialupd.model import ErrorKind
 
 Run = Callable[[Front], Awaitable[int]]
 Declare = Callable[[argparse.ArgumentParser], None]
@@ -28,12 +27,8 @@ Declare = Callable[[argparse.ArgumentParser], None]
 INTERRUPTED = 130
 """What a shell says of a program that SIGINT ended."""
 
-LOG_LEVELS = ("error", "warning", "info", "debug")
-LONGEST_WAIT = 600
-"""Seconds; the daemon's own bound for a command, and more than any network lets a call ring."""
 LONGEST_LINE = 1000
 """Characters of a complaint's line; the path of a configuration file may be long."""
-MODEM_HELP = "its id, name, device node (ttyACM0), or the beginning of one of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,101 +51,12 @@ def asks(run: Callable[[Front, Remote], Awaitable[int]]) -> Run:
     return with_daemon
 
 
-def nothing(parser: argparse.ArgumentParser) -> None:
-    """No argument."""
-
-
-def one_modem(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("modem", metavar="MODEM", help=MODEM_HELP)
-
-
-def one_policy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("policy", metavar="POLICY", help="its name in the configuration")
-
-
-def no_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-wait", action="store_true", help="return at once instead of waiting for the connection")
-
-
-def seconds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= LONGEST_WAIT):
-        raise argparse.ArgumentTypeError(f"{text!a} must be a whole number of seconds from 1 to {LONGEST_WAIT}")
-    return int(text)
-
-
-def count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 32):
-        raise argparse.ArgumentTypeError(f"{text!a} must be a whole number")
-    return int(text)
-
-
-def dial_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="MODEM|POLICY", help=f"with NUMBER a modem ({MODEM_HELP}), else a policy")
-    parser.add_argument("number", metavar="NUMBER", nargs="?", help="digits, * # + A-D and , W @ ! T P")
-    parser.add_argument("--session", metavar="NAME", help="the session that gets the line, instead of the policy's")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help="give up after this time")
-    parser.add_argument("--reverse", action="store_true", help="dial in answer mode (the R suffix)")
-    no_wait(parser)
-
-
-def answer_arguments(parser: argparse.ArgumentParser) -> None:
-    one_modem(parser)
-    parser.add_argument("--session", metavar="NAME", help="the session that gets the line, instead of the policy's")
-    no_wait(parser)
-
-
-def hangup_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", metavar="MODEM | call N | all", nargs="+", help="which call to end")
-    parser.add_argument(
-        "--no-wait", action="store_true", help="return at once instead of waiting for the modem to be free"
-    )
-
-
-def history_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--since", metavar="TIME", help="calls begun at or after: 2026-03-01, 14:00, today, yesterday, 2h, 7d"
-    )
-    parser.add_argument("--until", metavar="TIME", help="calls begun before")
-    parser.add_argument("--modem", metavar="MODEM", help="one modem's; its id for one that is not here any more")
-    parser.add_argument("--policy", metavar="POLICY", help="one policy's")
-    parser.add_argument("--number", metavar="NUMBER", help="to or from this number")
-    parser.add_argument("--direction", choices=[str(one) for one in Direction])
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=count,
-        default=50,
-        help="the newest N (default 50; 0 for as many as there are, at most 1000)",
-    )
-
-
-def check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", nargs="?", default=DEFAULT, help=f"default {DEFAULT}")
-
-
-def policy_arguments(parser: argparse.ArgumentParser) -> None:
-    one_modem(parser)
-    parser.add_argument("policy", metavar="POLICY", help="its name in the configuration, or none")
-
-
-def command_arguments(parser: argparse.ArgumentParser) -> None:
-    one_modem(parser)
-    parser.add_argument("at", metavar="AT…", nargs="+", help="the command; its parts are joined by blanks")
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, default=5, help="wait so long for the answer (default 5)"
-    )
-
-
-def level_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("level", choices=LOG_LEVELS)
-
-
 COMMANDS = (
     Command(
         "status",
         "all modems and policies, with why they are as they are",
         asks(show.status),
-        nothing,
+        arguments.nothing,
         ("dialupctl", "dialupctl status", "dialupctl --json status | jq '.modems[].state'"),
         "This is what dialupctl without a subcommand does.",
     ),
@@ -158,14 +64,14 @@ COMMANDS = (
         "show",
         "all that is known of a modem and its call",
         asks(show.show),
-        one_modem,
+        arguments.one_modem,
         ("dialupctl show rack", "dialupctl show /dev/ttyACM0"),
     ),
     Command(
         "monitor",
         "follow modems and calls as things happen",
         asks(follow.monitor),
-        nothing,
+        arguments.nothing,
         ("dialupctl monitor", "dialupctl --json monitor | jq --unbuffered ."),
         "Ends by Ctrl-C. With --json each line is one object. If the daemon stops, monitor waits for its return.",
     ),
@@ -173,7 +79,7 @@ COMMANDS = (
         "dial",
         "dial a number on a modem, or let a policy dial",
         asks(follow.dial),
-        dial_arguments,
+        arguments.dial_arguments,
         (
             "dialupctl dial uplink",
             "dialupctl dial rack 5551212 --session internet",
@@ -185,24 +91,43 @@ COMMANDS = (
         "answer",
         "answer the call that rings",
         asks(follow.answer),
-        answer_arguments,
+        arguments.answer_arguments,
         ("dialupctl answer rack", "dialupctl answer rack --session console"),
+    ),
+    Command(
+        terminal.NAME,
+        "talk to the far end of a call, or have a program talk to it",
+        asks(terminal.terminal),
+        arguments.terminal_arguments,
+        (
+            "dialupctl terminal rack 5551212",
+            "dialupctl terminal uplink",
+            "dialupctl terminal rack 5551212 -- sz report.txt",
+            "dialupctl terminal rack",
+        ),
+        "At the beginning of a line, ~. ends the call, ~C runs a command on the line (sz FILE, rz), ~? tells more.\n"
+        "Without NUMBER it answers the call that rings or takes one that waits for a client; if there is none, it\n"
+        "talks to the modem itself. PROGRAM gets the line as standard input and output, and gives the exit code.",
     ),
     Command(
         "hangup",
         "end a call",
         asks(act.hangup),
-        hangup_arguments,
+        arguments.hangup_arguments,
         ("dialupctl hangup rack", "dialupctl hangup call 12", "dialupctl hangup all"),
     ),
-    Command("enable", "put a disabled modem to use again", asks(act.enable), one_modem, ("dialupctl enable rack",)),
-    Command("disable", "leave a modem alone", asks(act.disable), one_modem, ("dialupctl disable rack",)),
-    Command("reset", "bring a modem back to a known state", asks(act.reset), one_modem, ("dialupctl reset rack",)),
+    Command(
+        "enable", "put a disabled modem to use again", asks(act.enable), arguments.one_modem, ("dialupctl enable rack",)
+    ),
+    Command("disable", "leave a modem alone", asks(act.disable), arguments.one_modem, ("dialupctl disable rack",)),
+    Command(
+        "reset", "bring a modem back to a known state", asks(act.reset), arguments.one_modem, ("dialupctl reset rack",)
+    ),
     Command(
         "history",
         "past calls, newest first",
         asks(show.history),
-        history_arguments,
+        arguments.history_arguments,
         (
             "dialupctl history --since today",
             "dialupctl history --modem rack --direction incoming --limit 0",
@@ -213,32 +138,42 @@ COMMANDS = (
         "check",
         "read the configuration and say what is wrong with it",
         check,
-        check_arguments,
+        arguments.check_arguments,
         ("dialupctl check", "dialupctl check ./dialupd.toml"),
         "Needs no daemon. The files of conf.d beside FILE are read too.",
     ),
-    Command("reload", "make the daemon read its configuration again", asks(act.reload), nothing, ("dialupctl reload",)),
-    Command("rescan", "make the daemon look for modems again", asks(act.rescan), nothing, ("dialupctl rescan",)),
-    Command("suspend", "keep a policy from acting", asks(act.suspend), one_policy, ("dialupctl suspend uplink",)),
+    Command(
+        "reload",
+        "make the daemon read its configuration again",
+        asks(act.reload),
+        arguments.nothing,
+        ("dialupctl reload",),
+    ),
+    Command(
+        "rescan", "make the daemon look for modems again", asks(act.rescan), arguments.nothing, ("dialupctl rescan",)
+    ),
+    Command(
+        "suspend", "keep a policy from acting", asks(act.suspend), arguments.one_policy, ("dialupctl suspend uplink",)
+    ),
     Command(
         "resume",
         "let a policy act again; clears a block too",
         asks(act.resume),
-        one_policy,
+        arguments.one_policy,
         ("dialupctl resume uplink",),
     ),
     Command(
         "set-policy",
         "give a modem another policy until the next reload",
         asks(act.set_policy),
-        policy_arguments,
+        arguments.policy_arguments,
         ("dialupctl set-policy rack console-in", "dialupctl set-policy rack none"),
     ),
     Command(
         "command",
         "send an AT command and print the answer",
         asks(act.command),
-        command_arguments,
+        arguments.command_arguments,
         ("dialupctl command rack ATI3", 'dialupctl command rack \'AT+CGDCONT=1,"IP","internet"\''),
         "Exit 0 only when the modem says OK.",
     ),
@@ -246,7 +181,7 @@ COMMANDS = (
         "log-level",
         "how much the daemon logs",
         asks(act.log_level),
-        level_arguments,
+        arguments.level_arguments,
         ("dialupctl log-level debug",),
     ),
 )
@@ -340,12 +275,25 @@ def advice(error: BusError) -> str:
     )
 
 
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What was asked for.  Behind `terminal ... --` stands a program's own command line, which is not ours to read."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    if cut == len(argv) or terminal.NAME not in argv[:cut]:
+        return build().parse_args(argv)
+    parser = build()
+    args = parser.parse_args(argv[:cut])
+    args.program = argv[cut + 1 :]
+    if not args.program:
+        parser.error("say which program behind --: dialupctl terminal MODEM NUMBER -- PROGRAM")
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """dialupctl; the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    given = front(build().parse_args(argv))
+    given = front(parse(sys.argv[1:] if argv is None else argv))
     try:
         code = perform(given)
         sys.stdout.flush()

@@ -8,7 +8,8 @@ so and waits for its return.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
 
 from dialupd.cli import find, when, words
 from dialupd.cli.act import chosen
@@ -69,15 +70,7 @@ async def begun(front: Front, remote: Remote, call: int) -> int:
     out = front.out
     if front.args.no_wait:
         return out.done(f"call {call}: begun; dialupctl monitor follows it", {"call": call})
-    try:
-        last = await settled(front, remote, call)
-    except asyncio.CancelledError:
-        out.advise(f"call {call}: interrupted, hanging up")
-        try:
-            await remote.hang_up_call(call)
-        except (BusError, NoDaemon) as error:
-            out.advise(f"dialupctl: {clean(str(error))}")
-        raise
+    last = await settled_or_hung_up(front, remote, call, out.advise if out.json else out.line)
     if out.json:
         out.emit(last)
     elif text(last, "state") == CallState.CONNECTED:
@@ -87,7 +80,22 @@ async def begun(front: Front, remote: Remote, call: int) -> int:
     return DONE if text(last, "state") == CallState.CONNECTED else FAILED
 
 
-async def settled(front: Front, remote: Remote, call: int) -> Row:
+async def settled_or_hung_up(front: Front, remote: Remote, call: int, tell: Callable[[str], None]) -> Row:
+    """What `settled` says; who is interrupted while he waits leaves nobody on the line."""
+    try:
+        return await settled(front, remote, call, tell)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):  # the terminal may be what is gone
+            front.out.advise(f"call {call}: interrupted, hanging up")
+        try:
+            await remote.hang_up_call(call)
+        except (BusError, NoDaemon) as error:
+            with contextlib.suppress(OSError):
+                front.out.advise(f"dialupctl: {clean(str(error))}")
+        raise
+
+
+async def settled(front: Front, remote: Remote, call: int, tell: Callable[[str], None]) -> Row:
     """The call once it is connected or ended; each state on the way is told.  Raises find.NotFound when it is lost."""
     told = ""
     began = front.now()
@@ -97,7 +105,7 @@ async def settled(front: Front, remote: Remote, call: int) -> Row:
             told = state
             if not front.out.json and state != CallState.ENDED:
                 where = clean(remote.modem_name(text(now, "modem")))
-                front.out.line(f"call {call}: {progress(now, where, front.now() - began)}")
+                tell(f"call {call}: {progress(now, where, front.now() - began)}")
         if now is not None and told in _SETTLED:
             return now
         event = await remote.next_event()

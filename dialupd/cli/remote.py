@@ -211,6 +211,14 @@ class Remote:
             case other:
                 raise BusError("", f"the daemon gave an answer of another kind: {other!r}")
 
+    async def open_call(self, wanted: int) -> int:
+        """The data stream of a call, to be closed by the taker."""
+        return _descriptor(await self._client.call(call_path(wanted), CALL, "Open"))
+
+    async def inhibit(self, modem: Row, why: str) -> int:
+        """Borrow the modem's port for as long as the descriptor, to be closed by the taker, stays open."""
+        return _descriptor(await self.on_modem(modem, "Inhibit", "ss", "dialupctl", why))
+
     async def history(self, wanted: Filter) -> list[dict[str, Plain]]:
         """Rows as of calls; the newest first."""
         filters = {key: _variant(value, key in ("since", "until")) for key, value in wanted.items()}
@@ -302,6 +310,13 @@ class Remote:
 
 def _options(options: Mapping[str, DialOption]) -> dict[str, Variant]:
     return {key: _variant(value, False) for key, value in options.items()}
+
+
+def _descriptor(answer: Sequence[object]) -> int:
+    match answer:
+        case [int(fd)] if fd >= 0:
+            return fd
+    raise BusError("", f"the daemon gave no descriptor: {answer!r}")
 
 
 def _begun(answer: Sequence[object]) -> int:

@@ -40,7 +40,7 @@ END_REASONS: dict[EndReason, Said] = {
         "Use its packet data (*99#) or an analogue modem.",
     ),
     EndReason.VOICE: Said("a person answered, not a modem"),
-    EndReason.FAX: Said("a fax machine answered, not a data modem"),
+    EndReason.FAX: Said("there is a fax machine at the far end, not a data modem"),
     EndReason.BLACKLISTED: Said("the modem's own redial limiter refuses this number", "Wait, or reset the modem."),
     EndReason.DELAYED: Said("the modem's own redial limiter delays this number", "Wait before the next attempt."),
     EndReason.LINE_IN_USE: Said("another telephone on this line is off the hook"),

@@ -55,6 +55,7 @@ PLACES = (
     Place("share/man", "*.1", "/usr/local/share/man/man1", "manual pages"),
     Place("share/man", "*.5", "/usr/local/share/man/man5", "manual pages"),
     Place("share/man", "*.8", "/usr/local/share/man/man8", "manual pages"),
+    Place("share/completion", "dialupctl", "/usr/local/share/bash-completion/completions", "what TAB offers"),
     Place("share/example", "*.toml", CONFIGURATION, "the configuration, yours to write: it does nothing as it comes"),
 )  # fmt: skip
 DIRECTORIES = ((f"{CONFIGURATION}/conf.d", 0o755), (f"{CONFIGURATION}/secrets", 0o700))

@@ -18,6 +18,7 @@ DEBIAN = ROOT / "debian"
 
 # Where the Debian package puts each file that is not Python.
 INSTALLED = {
+    "docs/completion/dialupctl": "usr/share/bash-completion/completions",
     "dbus/org.dialupd1.conf": "usr/share/dbus-1/system.d",
     "dbus/org.dialupd1.policy": "usr/share/polkit-1/actions",
     "dbus/org.dialupd1.rules": "usr/share/polkit-1/rules.d",
@@ -71,7 +72,7 @@ def test_the_package_has_every_file_in_its_place() -> None:
         for path in ROOT.glob(pattern)
     }
     assert placed == INSTALLED
-    assert tree("dbus", "dialupd/bus/xml", "docs/example", "systemd", "udev") == {*INSTALLED, USER}
+    assert tree("docs/completion", "dbus", "dialupd/bus/xml", "docs/example", "systemd", "udev") == {*INSTALLED, USER}
 
 
 def test_the_package_has_the_user() -> None:

@@ -73,6 +73,7 @@ def test_the_wheel_has_the_program_and_all_that_goes_with_it(wheel: Path) -> Non
         if path.suffix in (".py", ".xml") and "share" not in path.parts
     }
     for name, source in {
+        "completion": "docs/completion",
         "systemd": "systemd",
         "dbus": "dbus",
         "udev": "udev",
