@@ -1,5 +1,8 @@
 """What a policy decides: whether to answer, and when to dial again.
 
+With `ring_back` only a second call is answered, as mgetty has it: whoever shares the line with a modem hears one short
+ringing, and the modem takes the call that follows.
+
 Pure: rings, callers, end reasons and days come as arguments, pauses go out as seconds.  Whoever holds a `Redial` keeps
 the one that each step gives back.
 
@@ -55,8 +58,32 @@ def caller_fits(patterns: Iterable[str], caller: str) -> bool:
     )
 
 
-def answer_decision(policy: Policy, rings: int, caller: str | None) -> Answer | Wait | Reject:
-    """What to do at this ring; `caller` is None as long as no number has come, "" if it is withheld."""
+FIRST_RINGS = 4
+"""The most that a first call may ring: who hangs up early rings once or twice, who rings on wants a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCall:
+    """A call that has rung and was not answered: its number, "" for none, and until when a second one is awaited."""
+
+    caller: str
+    until: float
+
+
+def first_call(policy: Policy | None, rings: int, caller: str, now: float) -> FirstCall | None:
+    """What a call that has rung so often in vain means for the next one; `now` is when it was over, on any clock."""
+    if policy is None or policy.mode is not Mode.ANSWER or not policy.ring_back or rings > FIRST_RINGS:
+        return None
+    return FirstCall(caller, now + policy.ring_back)
+
+
+def answer_decision(
+    policy: Policy, rings: int, caller: str | None, began: float = 0.0, first: FirstCall | None = None
+) -> Answer | Wait | Reject:
+    """What to do at this ring of a call that `began` then, after a `first` one.
+
+    `caller` is None as long as no number has come, "" if it is withheld.
+    """
     if policy.mode is not Mode.ANSWER:
         return Wait()
     if policy.allow_callers or policy.deny_callers:
@@ -67,6 +94,11 @@ def answer_decision(policy: Policy, rings: int, caller: str | None) -> Answer | 
             return Reject(f"{who} is in deny-callers of the policy {policy.name}")
         if policy.allow_callers and not caller_fits(policy.allow_callers, caller or ""):
             return Reject(f"{who} is not in allow-callers of the policy {policy.name}")
+    if policy.ring_back:
+        if first is None or began > first.until:
+            return Wait()
+        # Another number is somebody else's; where the first call had one, this one's is waited for.
+        return Answer() if first.caller in ("", caller) else Wait()
     return Answer() if rings >= policy.rings else Wait()
 
 
@@ -201,8 +233,13 @@ class Redial:
             return Stop(f"{self.calls} calls were dialled today: the limit is retry.per-day", for_today=True)
         return None
 
-    def after(self, reason: EndReason, connected: float, day: int) -> tuple[Redial, Next | Rest | Stop]:
-        """The end of one dialled call that was connected for so many seconds: where the policy stands now."""
+    def after(
+        self, reason: EndReason, connected: float, day: int, hopeless: str = ""
+    ) -> tuple[Redial, Next | Rest | Stop]:
+        """The end of one dialled call that was connected for so many seconds: where the policy stands now.
+
+        `hopeless` says why every further call would end the same way, "" where it might not; it stops at once.
+        """
         state = replace(self, day=day, calls=self.calls + 1 if day == self.day else 1)
         pause = 0.0
         good = connected > 0 if reason in WANTED else connected >= GOOD_CALL and reason not in NEVER_GOOD
@@ -210,6 +247,8 @@ class Redial:
             state = replace(state, number=0, failures=0, reason=reason, repeats=0, owed=0.0)
         elif reason not in WANTED:  # dialling that was given up tells nothing of the number
             state, pause = state._failed(reason, RULES[reason])
+        if hopeless:
+            state = replace(state, stopped=hopeless)
         if stop := state.blocked(day):
             return state, stop
         if self.when is not When.ALWAYS or reason in RESTING:

@@ -50,11 +50,20 @@ class Redialer:
         return redial.blocked(today) or policy.numbers[redial.number % len(policy.numbers)]
 
     def ended(
-        self, policy: Policy, reason: EndReason, connected: float, now: float, today: int, calls_today: int = 0
+        self,
+        policy: Policy,
+        reason: EndReason,
+        connected: float,
+        now: float,
+        today: int,
+        calls_today: int = 0,
+        *,
+        hopeless: str = "",
     ) -> None:
-        """A call that was dialled by the policy has ended, after so many seconds connected."""
+        """A call that was dialled by the policy has ended, after so many seconds connected; `hopeless` says why no
+        further one can succeed."""
         entry = self._entry(policy, calls_today, today)
-        entry.redial, decision = entry.redial.after(reason, connected, today)
+        entry.redial, decision = entry.redial.after(reason, connected, today, hopeless)
         entry.due, entry.resting = None, isinstance(decision, Rest)
         if isinstance(decision, Next):
             entry.due, entry.number = now + decision.delay, decision.number

@@ -1,78 +1,72 @@
-"""The dialogue before PPP, where the far end asks for a name and a password in plain text.
+"""Holds a dialogue before PPP on the line: its bytes, its clock, and what it decides.
 
-Pairs of (expect, send), one after the other: wait until the text has come, literally, then send the answer and a CR.
-The line is read byte by byte, so what follows the last expected text stays in the kernel for pppd.  Neither what was
-sent nor what came after a password was sent is ever told, for a far end may echo it.
+What is heard behind the begin of PPP is given back, for pppd.  Neither what was sent nor what came after a password was
+sent is ever told, for a far end may echo it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
-from collections.abc import Sequence
 from typing import Final
 
-# Seconds for one expected text, as chat(8) has it.
-PATIENCE: Final = 45.0
-_KEPT: Final = 512
-_TOLD: Final = 60
+from dialupd.model import EndReason
+from dialupd.sessions.dialogue import Dialogue, Fail, Say, Start
+
+_CHUNK: Final = 512
 
 
 class LoginError(Exception):
-    """The far end did not ask as expected."""
+    """The dialogue has failed: why, for the call's end and for a person."""
+
+    def __init__(self, fail: Fail) -> None:
+        super().__init__(fail.text)
+        self.reason: EndReason = fail.reason
 
 
-class LineEnded(Exception):
-    """The line was hung up during the dialogue."""
-
-
-def fill(send: str, user: str, password: bytes) -> bytes:
-    """`send` with `{user}` and `{password}` put in, once: what is put in is not looked at again."""
-    values = {"{user}": user.encode(), "{password}": password}
-    parts = re.split(r"(\{user\}|\{password\})", send)
-    return b"".join(values.get(part, part.encode()) for part in parts) + b"\r"
-
-
-async def log_in(fd: int, pairs: Sequence[tuple[str, str]], user: str, password: bytes) -> None:
-    """Hold the dialogue on a non-blocking descriptor; raises LoginError or LineEnded."""
-    secret = False
-    for expect, send in pairs:
-        heard = bytearray()
+async def log_in(fd: int, dialogue: Dialogue) -> bytes:
+    """Hold the dialogue on a non-blocking descriptor; what of PPP was heard already. Raises LoginError."""
+    loop = asyncio.get_running_loop()
+    actions = dialogue.begin(loop.time())
+    while True:
+        for action in actions:
+            match action:
+                case Say(data):
+                    await _say(fd, data, dialogue)
+                case Start(rest):
+                    return rest
+                case Fail():
+                    raise LoginError(action)
         try:
-            async with asyncio.timeout(PATIENCE):
-                await _hear(fd, expect.encode(), heard)
+            async with asyncio.timeout_at(dialogue.due):
+                data = await _hear(fd)
         except TimeoutError:
-            said = "" if secret else f'; it said "{_printable(heard)}"'
-            text = f'the far end did not say "{expect}" within {PATIENCE:.0f} s{said}'
-            raise LoginError(text) from None
-        await _say(fd, fill(send, user, password))
-        secret = secret or "{password}" in send
+            actions = dialogue.tick(loop.time())
+            continue
+        if not data:
+            raise LoginError(dialogue.hung_up())
+        actions = dialogue.feed(data, loop.time())
 
 
-async def _hear(fd: int, expected: bytes, heard: bytearray) -> None:
-    while not heard.endswith(expected):
+async def _hear(fd: int) -> bytes:
+    """What has come; b"" at the end of the line."""
+    while True:
         try:
-            byte = os.read(fd, 1)
+            return os.read(fd, _CHUNK)
         except BlockingIOError:
             await _ready(fd, write=False)
-            continue
         except OSError:
-            byte = b""
-        if not byte:
-            raise LineEnded
-        heard += byte
-        del heard[: -max(_KEPT, len(expected))]
+            return b""
 
 
-async def _say(fd: int, data: bytes) -> None:
+async def _say(fd: int, data: bytes, dialogue: Dialogue) -> None:
     while data:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
             await _ready(fd, write=True)
         except OSError:
-            raise LineEnded from None
+            raise LoginError(dialogue.hung_up()) from None
 
 
 async def _ready(fd: int, *, write: bool) -> None:
@@ -84,8 +78,3 @@ async def _ready(fd: int, *, write: bool) -> None:
         await came.wait()
     finally:
         remove(fd)
-
-
-def _printable(heard: bytes | bytearray) -> str:
-    text = " ".join(heard.decode("utf-8", "replace").split())
-    return "".join(c for c in text if c.isprintable())[-_TOLD:]

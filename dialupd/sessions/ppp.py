@@ -15,7 +15,7 @@ terminate request would not leave.
 
 A far end may say our password back, in a message that pppd tells: it is hidden there too.
 
-The default route and the name servers are set by `Network` once the link is up and vanish with the interface.
+Routes and name servers are set by `Network` once the link is up; what does not vanish with the interface it takes back.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import termios
@@ -34,6 +35,8 @@ from dialupd.config.values import PppSession
 from dialupd.io.child import LINES, Child, SpawnError
 from dialupd.io.secret import SecretError, read_credential, read_file
 from dialupd.model import EndReason, SessionState
+from dialupd.sessions.admission import Admission
+from dialupd.sessions.autologin import AutoLogin
 from dialupd.sessions.base import (
     LINE_LOST,
     NEVER_BEGAN,
@@ -47,9 +50,11 @@ from dialupd.sessions.base import (
     not_a_stream,
 )
 from dialupd.sessions.callfile import CallFile
-from dialupd.sessions.login import LineEnded, LoginError, log_in
+from dialupd.sessions.dialogue import Dialogue, Steps
+from dialupd.sessions.login import LoginError, log_in
 from dialupd.sessions.network import Network, tool_environment
-from dialupd.sessions.pppd_options import LONGEST_NAME, options_file
+from dialupd.sessions.pool import FullError
+from dialupd.sessions.pppd_options import LONGEST_NAME, Granted, options_file
 from dialupd.sessions.pppd_words import Said, changes, hear, is_detail, verdict
 from dialupd.sessions.relay import FROM_LINE, Relay
 
@@ -59,6 +64,7 @@ _log = logging.getLogger(__name__)
 _TERMINATING: Final = 7.0
 # Without a line for this many seconds pppd sits in select(2), not in syslog(3), even where the journal is slow.
 _QUIET: Final = 2.0
+_BEHIND_A_HANGUP: Final = frozenset({EndReason.AUTH_FAILED, EndReason.PEER_AUTH_FAILED, EndReason.NEGOTIATION_FAILED})
 # Shorter passwords are hidden by pppd only: as parts of other words they would leave nothing of its messages.
 _HIDDEN_FROM: Final = 4
 
@@ -70,10 +76,13 @@ class PppCall:
         self._facts = facts
         self._report = report
         self._file = CallFile(paths.run_directory, facts.call, "options")
+        self._admission = Admission(config, facts, paths)
+        self._granted = Granted()
+        self._turned_away = ""
         self._stop = StopRequest()
         self._said = Said()
         self._secret = ""
-        self._network = Network(config, f"call {facts.call}")
+        self._network = Network(config, f"call {facts.call}", paths.resolv_conf)
         self._child: Child | None = None
         self._relay: Relay | None = None
         self._talkative = "debug" not in config.options
@@ -85,8 +94,19 @@ class PppCall:
             password = _password(self._config)
             self._check(password)
             self._secret = (password or b"").decode("utf-8", "replace")
+            self._granted = self._admission.enter()
         except SecretError as error:
-            return SessionEnd(EndReason.SESSION_FAILED, str(error))
+            return SessionEnd(EndReason.SESSION_FAILED, str(error), hopeless=True)
+        except FullError as error:
+            return SessionEnd(EndReason.REJECTED, str(error))
+        except OSError as error:
+            return SessionEnd(EndReason.SESSION_FAILED, f"{error.filename}: {error.strerror}")
+        try:
+            return await self._admitted(password)
+        finally:
+            self._admission.leave()
+
+    async def _admitted(self, password: bytes | None) -> SessionEnd:
         ours, theirs = socket.socketpair()
         try:
             relay = self._relay = Relay.of(self._line, ours.detach())
@@ -129,16 +149,14 @@ class PppCall:
     async def _on_stream(self, relay: Relay, stream: int, password: bytes | None) -> SessionEnd:
         """PPP on a descriptor, which is ours and closed here as soon as pppd has it."""
         try:
-            if self._config.login:
-                end = await self._log_in(stream, password or b"")
-                if end is not None:
-                    return end
+            heard = await self._log_in(stream, password or b"")
             if self._stop:
                 return SessionEnd(self._stop.reason)
+            flow = _software_flow(self._line)
             self._file.write(
-                options_file(self._config, self._facts, password, software_flow=_software_flow(self._line))
+                options_file(self._config, self._facts, password, software_flow=flow, granted=self._granted)
             )
-            relay.hold(_unread(stream))
+            relay.hold(heard + _unread(stream))
             child = Child.spawn(
                 ["pppd", "file", self._file.path],
                 stdin=stream,
@@ -147,9 +165,12 @@ class PppCall:
                 on_line=self._heard,
                 env=tool_environment(),
             )
+        except LoginError as error:
+            return SessionEnd(error.reason, str(error))
         except SpawnError as error:
             self._file.remove()
-            return SessionEnd(EndReason.SESSION_FAILED, f"{error} (Debian: the package ppp)")
+            missing = shutil.which("pppd", path=tool_environment()["PATH"]) is None
+            return SessionEnd(EndReason.SESSION_FAILED, f"{error} (Debian: the package ppp)", hopeless=missing)
         except OSError as error:
             self._file.remove()
             return SessionEnd(EndReason.SESSION_FAILED, f"{self._file.path}: {error.strerror}")
@@ -157,24 +178,19 @@ class PppCall:
             os.close(stream)
         return await self._until_end(child)
 
-    async def _log_in(self, stream: int, password: bytes) -> SessionEnd | None:
+    async def _log_in(self, stream: int, password: bytes) -> bytes:
+        """The dialogue before PPP, if there is one; what of PPP was heard in it. Raises LoginError."""
+        dialogue = _dialogue(self._config, password)
+        if dialogue is None:
+            return b""
         self._report(Progress(session_state=SessionState.LOGIN))
         os.set_blocking(stream, False)
-        asking = asyncio.create_task(
-            log_in(stream, self._config.login, self._config.user, password), name=f"call {self._facts.call} login"
-        )
+        asking = asyncio.create_task(log_in(stream, dialogue), name=f"call {self._facts.call} login")
         try:
-            if await self._stop.before(asking):
-                return SessionEnd(self._stop.reason)
-            asking.result()
-        except LoginError as error:
-            return SessionEnd(EndReason.NEGOTIATION_FAILED, str(error))
-        except LineEnded:
-            return SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up during the login")
+            return b"" if await self._stop.before(asking) else asking.result()
         finally:
             asking.cancel()
             await asyncio.wait({asking})
-        return None
 
     async def _until_end(self, child: Child) -> SessionEnd:
         self._child = child
@@ -194,10 +210,14 @@ class PppCall:
             await child.stop(())
             await asyncio.wait({network, waiting})
             self._file.remove()
+            await self._network.down()
         _log.info("%s: pppd ended: %s", call, status)
-        if self._stop:
-            return SessionEnd(self._stop.reason)
-        return SessionEnd(*verdict(-status.signal if status.signal else status.code, self._said))
+        end = verdict(-status.signal if status.signal else status.code, self._said)
+        # Who sees the carrier go first asks for the end with that; pppd may know why the far end hung up.
+        knows_better = end.reason in _BEHIND_A_HANGUP and self._stop.reason is EndReason.REMOTE_HANGUP
+        if self._stop and not knows_better:
+            return SessionEnd(self._stop.reason, self._turned_away)
+        return self._admission.judged(end, self._said.radius)
 
     def _heard(self, line: str) -> None:
         level = logging.DEBUG if is_detail(line) else logging.INFO
@@ -213,9 +233,18 @@ class PppCall:
         if self._said.interface:
             # It has read all of its options by now.
             self._file.remove()
-        if self._said.state is SessionState.RUNNING:
+        if self._said.remote != old.remote:
+            self._settle()
+        if self._said.state is SessionState.RUNNING and not self._turned_away:
             self._network.up(self._said.interface, self._said.dns)
         self._report(progress)
+
+    def _settle(self) -> None:
+        try:
+            self._admission.settle(self._said.remote)
+        except (FullError, OSError) as error:
+            self._turned_away = str(error)
+            self._stop.set(EndReason.REJECTED)
 
     def _hide(self, text: str) -> str:
         return text.replace(self._secret, "****") if len(self._secret) >= _HIDDEN_FROM else text
@@ -243,6 +272,14 @@ def _password(config: PppSession) -> bytes | None:
         return read_file("password-file", config.password_file)
     if config.password_credential:
         return read_credential("password-credential", config.password_credential, "dialupd-ppp@.service")
+    return None
+
+
+def _dialogue(config: PppSession, password: bytes) -> Dialogue | None:
+    if config.auto_login:
+        return AutoLogin(config.login_abort, config.login_timeout, config.user, password)
+    if config.login:
+        return Steps(config.login, config.login_abort, config.login_timeout, config.user, password)
     return None
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 from session_line import FACTS, PORT_GONE, LostLine, Record, line, run
 
-from dialupd.config.values import PppSession, Role
+from dialupd.config.values import LoginStep, PppSession, Role
+from dialupd.io.notify import Notifier
+from dialupd.io.resolvconf import with_servers
 from dialupd.model import EndReason, SessionState
-from dialupd.sessions import login, ppp, relay
+from dialupd.sessions import autologin, ppp, relay
 from dialupd.sessions.base import Line, RuntimePaths, Session
-from dialupd.sessions.login import fill
 from dialupd.sessions.start import make_session
+from dialupd.system import ByHand
 
 LINK_UP = """
 say 'using channel 1' 'Using interface ppp7' 'Connect: ppp7 <--> /dev/pts/3' \
@@ -58,7 +60,9 @@ class Lab:
         return str(file)
 
     def make(self, config: PppSession, pty: Line, record: Record) -> Session:
-        return make_session(config, pty, FACTS, record, RuntimePaths(str(self.run)))
+        return make_session(
+            config, pty, FACTS, record, RuntimePaths(str(self.run), resolv_conf=self.path / "resolv.conf")
+        )
 
 
 @pytest.fixture
@@ -137,6 +141,109 @@ def test_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'password "hunter2"' in (lab.path / "copy").read_text()
     assert (lab.path / "mode").read_text().startswith("-rw------- ")
     assert list(lab.run.iterdir()) == []
+
+
+DNS_UP = LINK_UP.replace("ppp7", "lo")  # an interface that every machine has
+
+
+def held_up(lab: Lab, lines: str, until: str) -> str:
+    """A pppd that talks, and ends when the tools have done what the test waits for."""
+    return f"{lines} while ! grep -q '{until}' {lab.path}/tools {lab.path}/resolv.conf; do sleep 0.02; done; exit 5"
+
+
+def test_name_servers_by_resolvconf(lab: Lab) -> None:
+    (lab.path / "resolv.conf").write_text("nameserver 192.168.1.1\n")
+    lab.program("resolvectl", "say 'Unit dbus-org.freedesktop.resolve1.service not found.'; exit 1")
+    lab.program("resolvconf", f'echo "resolvconf $* $(cat)" >>{lab.path}/tools')
+    lab.program("pppd", held_up(lab, DNS_UP, "resolvconf -a"))
+
+    async def test() -> None:
+        with line() as pty:
+            await lab.make(PppSession("p", dns=True), pty, Record()).run()
+
+    run(test)
+    assert (lab.path / "tools").read_text().splitlines() == [
+        "resolvconf -a lo.dialupd nameserver 192.0.2.53",
+        "resolvconf -d lo.dialupd ",
+    ]
+    assert (lab.path / "resolv.conf").read_text() == "nameserver 192.168.1.1\n"
+
+
+@pytest.mark.parametrize("ends", ["by itself", "cancelled"])
+def test_name_servers_by_the_file(lab: Lab, ends: str) -> None:
+    file = lab.path / "resolv.conf"
+    file.write_text("nameserver 192.168.1.1\n")
+    for tool in ("resolvectl", "resolvconf"):
+        lab.program(tool, "exit 1")
+    last = "exit 5" if ends == "by itself" else "say 'Using interface ppp9'; sleep 600"
+    lab.program("pppd", f"{DNS_UP} while ! grep -q '^nameserver 192.0.2.53' {file}; do sleep 0.02; done; {last}")
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            running = asyncio.create_task(lab.make(PppSession("p", dns=True), pty, record).run())
+            if ends == "by itself":
+                assert (await running).reason is EndReason.SESSION_ENDED
+                return
+            await record.until(lambda known: known.interface == "ppp9")
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    run(test)
+    assert file.read_text() == "nameserver 192.168.1.1\n"
+
+
+def test_name_servers_that_a_killed_process_has_left(lab: Lab) -> None:
+    file = lab.path / "resolv.conf"
+    lab.program("pppd", f"while grep -q 192.0.2.53 {file}; do sleep 0.02; done")
+
+    async def test() -> None:
+        with line() as pty:
+            await lab.make(PppSession("p"), pty, Record()).run()
+
+    file.write_text(with_servers("nameserver 192.168.1.1\n", "gone0", ["192.0.2.53"]))
+    run(test)
+    assert file.read_text() == "nameserver 192.168.1.1\n"
+    file.write_text(with_servers("nameserver 192.168.1.1\n", "gone0", ["192.0.2.53"]))
+    ByHand(RuntimePaths(str(lab.run), resolv_conf=file), Notifier({}))
+    assert file.read_text() == "nameserver 192.168.1.1\n"
+
+
+def test_name_servers_that_nobody_takes(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    (lab.path / "resolv.conf").symlink_to("/run/keeper/resolv.conf")
+    for tool in ("resolvectl", "resolvconf"):
+        lab.program(tool, f"say 'no {tool} today'; echo {tool} >>{lab.path}/tools; exit 1")
+    lab.program("ip", f"say 'no routes today'; echo ip >>{lab.path}/tools; exit 1")
+    lab.program("pppd", held_up(lab, DNS_UP, "resolvconf"))
+
+    async def test() -> None:
+        with line() as pty:
+            await lab.make(PppSession("p", dns=True, routes=("10.0.0.0/8",)), pty, Record()).run()
+
+    run(test)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "no route 10.0.0.0/8 dev lo: no routes today" in warnings[0]
+    assert all(word in warnings[1] for word in ("192.0.2.53 are not used", "no resolvectl today", "/run/keeper/"))
+
+
+@pytest.mark.parametrize("role", Role)
+def test_routes(lab: Lab, role: Role) -> None:
+    lab.program("ip", f'echo "ip $*" >>{lab.path}/tools')
+    lab.program("pppd", held_up(lab, LINK_UP, "metric 700" if role is Role.CLIENT else "2001:db8"))
+
+    async def test() -> None:
+        config = PppSession("p", role, default_route=role is Role.CLIENT, routes=("10.0.0.0/8", "2001:db8::/32"))
+        with line() as pty:
+            await lab.make(config, pty, Record()).run()
+
+    run(test)
+    default = ["ip route add default dev ppp7 metric 700"] if role is Role.CLIENT else []
+    assert (lab.path / "tools").read_text().splitlines() == [
+        "ip route add 10.0.0.0/8 dev ppp7",
+        "ip -6 route add 2001:db8::/32 dev ppp7",
+        *default,
+    ]
 
 
 @pytest.mark.skipif(
@@ -231,6 +338,12 @@ def test_cancelled(lab: Lab) -> None:
     ("script", "reason", "word"),
     [
         (
+            "say 'rcvd [CHAP Failure id=0x1 \"Access denied\"]' 'CHAP authentication failed: Access denied' "
+            "'CHAP authentication failed' 'Modem hangup' 'Connection terminated.'; exit 16",
+            "auth-failed",
+            "Access denied",
+        ),
+        (
             "say 'rcvd [LCP ConfReq id=0x1]' 'Remote message: Login incorrect'; exit 19",
             "auth-failed",
             "Login incorrect",
@@ -253,6 +366,52 @@ def test_ends(lab: Lab, script: str, reason: str, word: str) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("CHAP authentication failed", EndReason.AUTH_FAILED),
+        ("PAP peer authentication failed for web", EndReason.PEER_AUTH_FAILED),
+        ("local  IP address 10.0.0.1", EndReason.REMOTE_HANGUP),
+    ],
+)
+def test_the_owner_sees_the_carrier_go_first(lab: Lab, said: str, reason: EndReason) -> None:
+    lab.program(
+        "pppd",
+        f"trap 'say \"Terminating on signal 15\"; exit 5' TERM; {LINK_UP} say '{said}' 'Using interface ppp8'; "
+        "while :; do sleep 0.02; done",
+    )
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            session = lab.make(PppSession("p"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.until(lambda known: known.interface == "ppp8")
+            session.stop(EndReason.REMOTE_HANGUP)
+            assert (await running).reason is reason
+
+    run(test)
+
+
+def test_a_person_who_hangs_up_is_told_so(lab: Lab) -> None:
+    lab.program(
+        "pppd",
+        f"trap 'exit 5' TERM; {LINK_UP} say 'CHAP authentication failed' 'Using interface ppp8'; "
+        "while :; do sleep 0.02; done",
+    )
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            session = lab.make(PppSession("p"), pty, record)
+            running = asyncio.create_task(session.run())
+            await record.until(lambda known: known.interface == "ppp8")
+            session.stop(EndReason.LOCAL_HANGUP)
+            assert (await running).reason is EndReason.LOCAL_HANGUP
+
+    run(test)
+
+
 def test_no_pppd(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ppp, "tool_environment", lambda: {"PATH": str(lab.bin)})
 
@@ -261,6 +420,7 @@ def test_no_pppd(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
             end = await lab.make(PppSession("p"), pty, Record()).run()
         assert end.reason is EndReason.SESSION_FAILED
         assert "pppd" in end.detail and "package ppp" in end.detail
+        assert end.hopeless
 
     run(test)
     assert list(lab.run.iterdir()) == []
@@ -297,7 +457,7 @@ def test_login(lab: Lab, shows_carrier: bool) -> None:
         "p",
         user="{password}",
         password_file=lab.secret("pa{user}ss"),
-        login=(("ogin:", "{user}"), ("word:", "{password}"), ("PPP ", "go")),
+        login=(LoginStep(("ogin:",), "{user}"), LoginStep(("word:",), "{password}"), LoginStep(("PPP ",), "go")),
     )
 
     async def test() -> None:
@@ -317,9 +477,15 @@ def test_login(lab: Lab, shows_carrier: bool) -> None:
     run(test)
 
 
-def test_login_that_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "PATIENCE", 0.1)
-    config = PppSession("p", user="u", password_file=lab.secret("s3cret"), login=(("a:", "{password}"), ("b:", "x")))
+def test_login_that_fails(lab: Lab) -> None:
+    config = PppSession(
+        "p",
+        user="u",
+        password_file=lab.secret("s3cret"),
+        login=(LoginStep(("a:",), "{password}"), LoginStep(("b:",), "x")),
+        login_timeout=0.1,
+        login_abort=("no, no",),
+    )
 
     async def test() -> None:
         with line() as pty:
@@ -330,12 +496,16 @@ def test_login_that_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
             await pty.send(b"a:s3cret")
             end = await lab.make(config, pty, Record()).run()
             assert '"b:"' in end.detail and "s3cret" not in end.detail
+            await pty.send(b"a:s3cret no, no")
+            end = await lab.make(config, pty, Record()).run()
+            assert end.reason is EndReason.AUTH_FAILED
+            assert "no, no" in end.detail and "s3cret" not in end.detail
 
     run(test)
 
 
 def test_login_hung_up_and_stopped(lab: Lab) -> None:
-    config = PppSession("p", login=(("never:", "x"),))
+    config = PppSession("p", login=(LoginStep(("never:",), "x"),))
 
     async def test() -> None:
         with line() as pty:
@@ -350,6 +520,65 @@ def test_login_hung_up_and_stopped(lab: Lab) -> None:
             await record.state(SessionState.LOGIN)
             pty.hang_up()
             assert (await running).reason is EndReason.REMOTE_HANGUP
+
+    run(test)
+
+
+def test_hung_up_with_a_refusal(lab: Lab) -> None:
+    config = PppSession("p", user="u", password_file=lab.secret("s3cret"), auto_login=True)
+
+    async def test() -> None:
+        with line() as pty:
+            session = lab.make(config, pty, Record())
+            running = asyncio.create_task(session.run())
+            await pty.send(b"Password:")
+            assert await pty.receive(lambda got: got.endswith(b"\r")) == b"s3cret\r"
+            last = b"\r\nSorry, that is wrong."
+            await pty.send(last)
+            while session.counts()[0] < len(b"Password:" + last):  # noqa: ASYNC110 - counting tells nobody
+                await asyncio.sleep(0)
+            pty.hang_up()
+            end = await running
+            assert end.reason is EndReason.AUTH_FAILED, end
+
+    run(test)
+
+
+def test_auto_login(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PPP begins at the first frame, and none of it is lost."""
+    monkeypatch.setattr(autologin, "PAUSE", 0.05)
+    frame = b"~\xff}#\xc0!}!}!} }4~"
+    lab.program("pppd", f"{TAKES_THE_LINE} head -c {len(frame)}")
+    config = PppSession("p", user="web", password_file=lab.secret("s3cret"), auto_login=True)
+
+    async def test() -> None:
+        record = Record()
+        with line() as pty:
+            running = asyncio.create_task(lab.make(config, pty, record).run())
+            await pty.send(b"\r\nUsername: ")
+            assert await pty.receive(lambda got: got.endswith(b"\r")) == b"web\r"
+            await pty.send(b"web\r\nPassword: ")
+            assert await pty.receive(lambda got: got.endswith(b"\r")) == b"s3cret\r"
+            await pty.send(b"\r\nWelcome\r\n" + frame[:7])
+            await pty.send(frame[7:])
+            assert await pty.receive(lambda got: len(got) >= len(frame)) == frame
+            await running
+            assert SessionState.LOGIN in record.states
+
+    run(test)
+
+
+def test_a_frame_amid_the_steps_begins_ppp(lab: Lab) -> None:
+    frame = b"~\xff\x03\xc0!\x01\x01\x00\x04~"
+    lab.program("pppd", f"{TAKES_THE_LINE} head -c {len(frame)}")
+
+    async def test() -> None:
+        with line() as pty:
+            config = PppSession("p", login=(LoginStep(("never:",), "x"),))
+            running = asyncio.create_task(lab.make(config, pty, Record()).run())
+            await pty.send(b"no login here" + frame)
+            assert await pty.receive(lambda got: len(got) >= len(frame)) == frame
+            await running
 
     run(test)
 
@@ -384,8 +613,3 @@ def test_stale_options_of_an_earlier_run_are_replaced(lab: Lab) -> None:
     run(test)
     assert not (lab.path / "elsewhere").exists()
     assert stat.S_ISREG((lab.path / "copy").stat().st_mode)
-
-
-def test_fill() -> None:
-    assert fill("{user}/{password}", "{password}", b"{user}") == b"{password}/{user}\r"
-    assert fill("plain", "u", b"p") == b"plain\r"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from session_line import FACTS, PtyLine, Record, line, run
 
-from dialupd.config.values import PppSession
+from dialupd.config.values import LoginStep, PppSession
 from dialupd.model import EndReason, SessionState
+from dialupd.sessions import autologin
 from dialupd.sessions.base import RuntimePaths, SessionEnd
 from dialupd.sessions.callfile import CallFile, sweep
 from dialupd.sessions.start import make_session
@@ -89,7 +90,7 @@ async def whole_session(
     return await running, sent, found
 
 
-@pytest.mark.parametrize("source", ["file", "credential"])
+@pytest.mark.parametrize("source", ["file", "credential", "file, said as it is asked for"])
 def test_a_password_shows_nowhere(
     source: str, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,11 +103,15 @@ def test_a_password_shows_nowhere(
     pppd.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secret.parent))
-    config = PppSession("p", user="web", login=(("word:", "{password}"), ("OK ", "ppp")))
-    if source == "file":
-        config = replace(config, password_file=str(secret))
-    else:
+    config = PppSession("p", user="web", login=(LoginStep(("word:",), "{password}"), LoginStep(("OK ",), "ppp")))
+    if source == "credential":
         config = replace(config, password_credential=secret.name)
+    else:
+        config = replace(config, password_file=str(secret))
+    if "asked" in source:
+        monkeypatch.setattr(autologin, "LONG_PAUSE", 0.5)
+        monkeypatch.setattr(autologin, "SILENCE", 0.6)
+        config = replace(config, login=(), auto_login=True)
 
     async def test() -> None:
         record = Record()
@@ -134,7 +139,8 @@ def test_a_password_shows_nowhere_in_pppd_itself(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     config = PppSession(
-        "p", user="web", password_file=str(secret), login=(("word:", "{password}"), ("OK ", "ppp")),
+        "p", user="web", password_file=str(secret),
+        login=(LoginStep(("word:",), "{password}"), LoginStep(("OK ",), "ppp")),
         options=("show-password", "lcp-max-configure", "2"),
     )  # fmt: skip
 

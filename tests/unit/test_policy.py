@@ -13,6 +13,7 @@ from dialupd.model import EndReason
 from dialupd.policy import (
     BLACKLISTED_PAUSE,
     DELAYED_PAUSE,
+    FIRST_RINGS,
     HUMAN_PAUSE,
     LINE_PAUSE,
     NEVER_GOOD,
@@ -20,6 +21,7 @@ from dialupd.policy import (
     RULES,
     WANTED,
     Answer,
+    FirstCall,
     Next,
     Redial,
     Reject,
@@ -28,6 +30,7 @@ from dialupd.policy import (
     Wait,
     answer_decision,
     caller_fits,
+    first_call,
 )
 
 IN = Policy("in", Mode.ANSWER, rings=2)
@@ -68,6 +71,57 @@ FAILED = [EndReason.BUSY, EndReason.NO_ANSWER, EndReason.NO_CARRIER, EndReason.T
 )
 def test_answering(policy: Policy, rings: int, caller: str | None, decision: type) -> None:
     assert type(answer_decision(policy, rings, caller)) is decision
+
+
+TWICE = replace(IN, ring_back=60.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "rings", "caller", "began", "first", "decision"),
+    [
+        (TWICE, 1, None, 0.0, None, Wait),
+        (TWICE, 9, "555", 0.0, None, Wait),
+        # a first call without a number: whoever rings next, at once
+        (TWICE, 1, None, 99.0, FirstCall("", 100.0), Answer),
+        (TWICE, 1, "555", 100.0, FirstCall("", 100.0), Answer),
+        (TWICE, 1, None, 100.1, FirstCall("", 100.0), Wait),
+        (TWICE, 9, None, 100.1, FirstCall("", 100.0), Wait),
+        # with a number: the same one, as soon as it has come
+        (TWICE, 1, "555", 99.0, FirstCall("555", 100.0), Answer),
+        (TWICE, 1, None, 99.0, FirstCall("555", 100.0), Wait),
+        (TWICE, 2, "555", 99.0, FirstCall("555", 100.0), Answer),
+        (TWICE, 2, "556", 99.0, FirstCall("555", 100.0), Wait),
+        (TWICE, 2, "", 99.0, FirstCall("555", 100.0), Wait),
+        (TWICE, 2, None, 99.0, FirstCall("555", 100.0), Wait),
+        # the lists of callers come first
+        (replace(TWICE, deny_callers=("555",)), 1, "555", 99.0, FirstCall("555", 100.0), Reject),
+        (replace(TWICE, allow_callers=("555",)), 1, None, 99.0, FirstCall("", 100.0), Wait),
+        (replace(TWICE, allow_callers=("555",)), 1, "555", 99.0, FirstCall("", 100.0), Answer),
+        # taken away meanwhile
+        (IN, 1, None, 99.0, FirstCall("", 100.0), Wait),
+        (replace(TWICE, mode=Mode.MANUAL), 1, None, 99.0, FirstCall("", 100.0), Wait),
+    ],
+)
+def test_answering_a_second_call_only(
+    policy: Policy, rings: int, caller: str | None, began: float, first: FirstCall | None, decision: type
+) -> None:
+    assert type(answer_decision(policy, rings, caller, began, first)) is decision
+
+
+@pytest.mark.parametrize(
+    ("policy", "rings", "first"),
+    [
+        (TWICE, 1, FirstCall("555", 67.0)),
+        (TWICE, FIRST_RINGS, FirstCall("555", 67.0)),
+        (TWICE, FIRST_RINGS + 1, None),
+        (IN, 1, None),
+        (OUT, 1, None),
+        (replace(TWICE, mode=Mode.MANUAL), 1, None),
+        (None, 1, None),
+    ],
+)
+def test_what_announces_a_second_call(policy: Policy | None, rings: int, first: FirstCall | None) -> None:
+    assert first_call(policy, rings, "555", 7.0) == first
 
 
 def test_a_rejection_says_why() -> None:
@@ -191,6 +245,15 @@ def test_what_fails_in_the_same_way_stops_after_a_few(reason: EndReason) -> None
     assert [type(verdict) for verdict in verdicts] == [Next] * 4 + [Stop]
     _, verdicts = run(OUT, *[(reason, 30.0)] * 4, (EndReason.BUSY, 0.0), (reason, 30.0))
     assert isinstance(verdicts[-1], Next)
+
+
+@pytest.mark.parametrize("reason", [EndReason.SESSION_FAILED, EndReason.SESSION_ENDED])
+def test_what_a_person_must_mend_stops_at_once(reason: EndReason) -> None:
+    """However long the call was and whatever it ended with, until a person resumes."""
+    state, verdict = Redial.of(OUT, TODAY).after(reason, 500.0, TODAY, "the kernel has no PPP")
+    assert verdict == Stop("the kernel has no PPP")
+    assert state.blocked(TODAY + 9) == verdict
+    assert state.resumed(TODAY).first(TODAY) == Next(0.0, 0)
 
 
 def test_a_session_that_ran_and_then_failed_was_a_good_call() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dialupd.model import EndReason, SessionState
-from dialupd.sessions.base import Progress
+from dialupd.sessions.base import Progress, SessionEnd
 from dialupd.sessions.pppd_words import EXITS, Said, changes, hear, is_detail, verdict
 
 # What ppp 2.4.9 said on a call to an access server, shortened.
@@ -38,6 +38,9 @@ Connection terminated.
 """.splitlines()
 
 
+RANKS = ("primary  ", "secondary")
+
+
 def said(lines: list[str]) -> tuple[Said, list[Progress]]:
     now, steps = Said(), []
     for line in lines:
@@ -59,8 +62,8 @@ def test_a_whole_call() -> None:
     assert (end.interface, end.local, end.remote) == ("ppp0", "172.16.1.2", "172.16.1.1")
     assert end.dns == ("192.0.2.53", "192.0.2.54")
     assert (end.tx_bytes, end.rx_bytes) == (4021, 88123)
-    assert verdict(0, end) == (EndReason.REMOTE_HANGUP, "the far end closed the link")
-    assert verdict(5, end)[0] is EndReason.REMOTE_HANGUP
+    assert verdict(0, end) == SessionEnd(EndReason.REMOTE_HANGUP, "the far end closed the link")
+    assert verdict(5, end).reason is EndReason.REMOTE_HANGUP
 
 
 def test_no_authentication_and_no_debug() -> None:
@@ -121,12 +124,25 @@ def test_far_end_cannot_speak_for_pppd(line: str) -> None:
 @given(st.lists(st.text(max_size=80), max_size=5))
 def test_any_text_is_harmless(lines: list[str]) -> None:
     end, _ = said(lines)
-    assert verdict(10, end)[0] in (EndReason.PEER_NOT_PPP, EndReason.NEGOTIATION_FAILED)
+    assert verdict(10, end).reason in (EndReason.PEER_NOT_PPP, EndReason.NEGOTIATION_FAILED)
+
+
+def test_only_the_latest_two_name_servers_are_kept() -> None:
+    lines = [f"{rank} DNS address 10.0.{number}.{at}" for number in range(99) for at, rank in enumerate(RANKS)]
+    end, _ = said(lines)
+    assert end.dns == ("10.0.98.0", "10.0.98.1")
+    assert hear(end, "primary   DNS address 10.0.98.0").dns == end.dns
+    assert hear(end, "primary   DNS address 10.0.98.1").dns == ("10.0.98.1",)
+    assert hear(Said(), "secondary DNS address 10.0.0.1").dns == ("10.0.0.1",)
 
 
 def test_table_of_exits_is_complete() -> None:
     assert set(EXITS) == set(range(22))
-    assert all(text and reason is not EndReason.NONE for reason, text in EXITS.values())
+    assert all(known.text and known.reason is not EndReason.NONE for known in EXITS.values())
+
+
+def test_what_a_person_must_mend_is_not_dialled_again() -> None:
+    assert {status for status in EXITS if verdict(status, Said()).hopeless} == {2, 3, 4, 9, 20}
 
 
 @pytest.mark.parametrize(
@@ -146,15 +162,153 @@ def test_table_of_exits_is_complete() -> None:
     ],
 )
 def test_verdicts(status: int, lines: list[str], reason: EndReason) -> None:
-    assert verdict(status, said(lines)[0])[0] is reason
+    assert verdict(status, said(lines)[0]).reason is reason
+
+
+GIVES_UP = {
+    "LCP: timeout sending Config-Requests": EndReason.PEER_NOT_PPP,
+    "No response to 4 echo-requests": EndReason.TIMEOUT,
+    "Terminating connection due to lack of activity.": EndReason.IDLE,
+    "Connect time expired": EndReason.MAX_DURATION,
+    "Serial line is looped back.": EndReason.PEER_NOT_PPP,
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), GIVES_UP.items(), ids=GIVES_UP)
+def test_pppd_s_own_end_is_no_hang_up(line: str, reason: EndReason) -> None:
+    # so it ends with `notty`, ppp 2.4.9: the line was up to the last
+    end = said([line, "Connection terminated.", "Modem hangup"])[0]
+    assert verdict(16, end).reason is reason
+    assert verdict(16, said(["Connection terminated.", "Modem hangup"])[0]).reason is EndReason.REMOTE_HANGUP
+
+
+HUNG_UP = ["Modem hangup", "Connection terminated."]
+TERMINATED = ["LCP terminated by peer (Failed to authenticate)", "Connection terminated."]
+OVER_THE_PASSWORD = {
+    # ppp 2.4.9 and 2.5: upap.c, chap-new.c and chap.c, chap_ms.c, eap.c
+    "PAP": ["Remote message: Login incorrect", "PAP authentication failed"],
+    "PAP without words": ["PAP authentication failed"],
+    "PAP not spoken": ["PAP authentication failed due to protocol-reject"],
+    "CHAP": ["CHAP authentication failed: Access denied", "CHAP authentication failed"],
+    "CHAP without words": ["CHAP authentication failed", "CHAP authentication failed"],
+    "MS-CHAP": ["MS-CHAP authentication failed: E=691 Authentication failure", "CHAP authentication failed"],
+    "MS-CHAP of another code": ["Unknown MS-CHAP authentication failure: E=123 R=0", "CHAP authentication failed"],
+    "MS-CHAP, the far end is not who it says": [
+        "MS-CHAPv2 mutual authentication failed.", "CHAP authentication failed"
+    ],
+    "EAP": ["EAP: peer reports authentication failure"],
+    "PAP while LCP is negotiated anew": [
+        'rcvd [PAP AuthNak id=0x1 "Login incorrect"]', "Discarded non-LCP packet when LCP not open"
+    ],
+    "CHAP while LCP is negotiated anew": [
+        'rcvd [CHAP Failure id=0x7e "Access denied"]', "Discarded non-LCP packet when LCP not open"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", OVER_THE_PASSWORD.values(), ids=OVER_THE_PASSWORD)
+@pytest.mark.parametrize(
+    ("status", "last"), [(19, TERMINATED), (16, HUNG_UP), (15, []), (10, []), (5, HUNG_UP), (0, TERMINATED)]
+)
+def test_a_refused_password_is_one_however_the_line_ended(lines: list[str], status: int, last: list[str]) -> None:
+    end, _ = said(["Connect: ppp0 <--> /dev/pts/3", "rcvd [LCP ConfReq id=0x1]", *lines, *last])
+    assert verdict(status, end).reason is EndReason.AUTH_FAILED
+
+
+@pytest.mark.parametrize("status", [11, 16, 15, 10, 5, 0])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Peer web failed CHAP authentication",
+        "Peer web failed PAP Session verification",
+        "PAP peer authentication failed for web",
+        "PAP authentication of peer failed (protocol-reject)",
+        "EAP authentication of peer failed on Protocol-Reject",
+        "peer refused to authenticate: terminating link",
+    ],
+)
+def test_a_caller_who_is_refused_is_one_however_the_line_ended(status: int, line: str) -> None:
+    end, _ = said(["Connect: ppp0 <--> /dev/pts/3", "rcvd [LCP ConfReq id=0x1]", line, *HUNG_UP])
+    assert verdict(status, end).reason is EndReason.PEER_AUTH_FAILED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Remote message: CHAP authentication failed",
+        'rcvd [PAP AuthAck id=0x1 "PAP authentication failed"]',
+        "CHAP authentication succeeded: PAP authentication failed",
+        "Peer web authenticated with CHAP",
+        "PAP peer authentication succeeded for failed CHAP",
+    ],
+)
+def test_what_only_sounds_like_a_refusal(line: str) -> None:
+    end, _ = said(["rcvd [LCP ConfReq id=0x1]", line])
+    assert verdict(16, end).reason is EndReason.REMOTE_HANGUP
+    assert verdict(10, end).reason is EndReason.NEGOTIATION_FAILED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "No response to PAP authenticate-requests",
+        "CHAP authentication timed out",
+        "EAP: timeout waiting for Request from peer",
+    ],
+)
+def test_no_answer_is_no_refusal(line: str) -> None:
+    assert verdict(19, said([line])[0]).reason is EndReason.NEGOTIATION_FAILED
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        'sent [PAP AuthReq id=0x1 user="web" password=<hidden>]',
+        'sent [CHAP Response id=0x7 <a0b1>, name = "web"]',
+        "sent [EAP Response id=0x1 MD5-Challenge <Value 0a>]",
+    ],
+)
+def test_a_hang_up_on_our_password_is_not_dialled_for_ever(proof: str) -> None:
+    """The frame that refuses is often lost where the far end hangs up behind it."""
+    end, _ = said(["rcvd [LCP ConfReq id=0x1]", proof])
+    for status, line in ((16, "Modem hangup"), (0, "LCP terminated by peer (no)"), (5, "LCP terminated by peer")):
+        assert verdict(status, hear(end, line)).reason is EndReason.NEGOTIATION_FAILED
+    for word in ("PAP", "CHAP", "EAP"):
+        taken = hear(end, f"{word} authentication succeeded")
+        assert verdict(16, hear(taken, "Modem hangup")).reason is EndReason.REMOTE_HANGUP
+
+
+def test_the_kernel_without_ppp() -> None:
+    """As ppp 2.4.9 and 2.5.2 say it; the advice goes on over several lines."""
+    lines = [
+        "Couldn't open the /dev/ppp device: No such file or directory",
+        "/usr/sbin/pppd: You need to create the /dev/ppp device node by",
+        "executing the following command as root:",
+        "        mknod /dev/ppp c 108 0",
+    ]
+    end = verdict(4, said(lines)[0])
+    assert end.hopeless
+    assert end.detail.endswith("(Couldn't open the /dev/ppp device: No such file or directory)")
+
+
+@pytest.mark.parametrize(
+    "line", ["Renamed interface ppp0 to isp.1", "Detected interface name change from ppp0 to isp.1."]
+)
+def test_an_interface_is_renamed(line: str) -> None:
+    assert said(["Using interface ppp0", line])[0].interface == "isp.1"
+
+
+def test_a_peer_that_is_who_it_says_is_no_trouble() -> None:
+    assert said(["Peer web authenticated with CHAP"])[0].trouble == ""
 
 
 def test_trouble_reaches_the_detail() -> None:
     end, _ = said(["/usr/sbin/pppd: In file /run/x: unrecognized option 'frob'"])
-    assert "unrecognized option 'frob'" in verdict(2, end)[1]
+    assert "unrecognized option 'frob'" in verdict(2, end).detail
     end, _ = said(["Remote message: Login incorrect", "PAP authentication failed"])
-    assert 'it said "Login incorrect"' in verdict(19, end)[1]
-    assert "modprobe" in verdict(4, Said())[1]
+    assert 'it said "Login incorrect"' in verdict(19, end).detail
+    assert 'it said "E=691 Authentication failure"' in verdict(16, said(OVER_THE_PASSWORD["MS-CHAP"])[0]).detail
+    assert "modprobe" in verdict(4, Said()).detail
 
 
 def test_what_pppd_goes_on_without_is_no_trouble() -> None:

@@ -89,3 +89,11 @@ def test_policies_do_not_mix() -> None:
     redialer = Redialer()
     redialer.ended(UP, EndReason.AUTH_FAILED, 0.0, 0.0, TODAY)
     assert due(redialer, replace(UP, name="down"), 3.0) == (3.0, 0)
+
+
+def test_what_a_person_must_mend_stops_with_its_words() -> None:
+    redialer = Redialer()
+    redialer.ended(UP, EndReason.SESSION_FAILED, 3.0, 0.0, TODAY, hopeless="there is no pppd")
+    assert redialer.plan(UP, 0, 0.0, TODAY) == Stop("there is no pppd")
+    redialer.resume(UP, TODAY)
+    assert due(redialer, UP, 10.0) == (10.0, 0)
