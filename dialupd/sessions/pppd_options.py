@@ -5,16 +5,20 @@ pppd reads /etc/ppp/options first, then this file, where the session's own `opti
 before what must hold.  Debian's /etc/ppp/options says `auth`, `crtscts`, `lock` and `modem`: `auth` and `lock` are
 undone here in words, the others mean nothing with `notty`.
 
+What a caller is allowed, by which address and by whose word, is settled before: `Granted` says it.
+
 `replacedefaultroute` and `noreplacedefaultroute` are never used: ppp 2.5.3 rejects both.  `defaultroute` is not either:
 the route is set with a metric by the session.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from dialupd.config.values import PppSession, Role
 from dialupd.sessions.base import CallFacts
+from dialupd.sessions.radius import UNKNOWN_CALLER, pairs
 
 # MAXNAMELEN and MAXSECRETLEN of pppd are 256 with the NUL; pppd cuts longer ones silently.
 LONGEST_NAME: Final = 255
@@ -32,6 +36,10 @@ _TIMING: Final = (
 
 # `debug` makes pppd tell its phases; logfd 2 because `notty` takes 0 and 1 and option errors go to 2 in any case.
 _FIXED: Final = ("notty", "nodetach", "nolock", "nopersist", "logfd 2", "debug", "hide-password")
+
+# CCP with its compressors, Van Jacobson's of TCP headers, and the omission of PPP's own header fields: whatever needs
+# both ends to agree on how bytes are packed, and what a far end with mistakes of its own trips over.
+_UNCOMPRESSED: Final = (b"noccp", b"novj", b"nopcomp", b"noaccomp")
 
 
 def quote(word: bytes) -> bytes:
@@ -53,15 +61,31 @@ def link_name(facts: CallFacts) -> str:
     return f"dialupd-{facts.call}"
 
 
-def options_file(config: PppSession, facts: CallFacts, password: bytes | None, *, software_flow: bool) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """For a caller: the address that was taken for him, and the plugin's configuration where RADIUS decides."""
+
+    address: str = ""
+    radius_config: str = ""
+
+
+def options_file(
+    config: PppSession,
+    facts: CallFacts,
+    password: bytes | None,
+    *,
+    software_flow: bool,
+    granted: Granted = Granted(),
+) -> bytes:
     """The whole file; `software_flow`: XON and XOFF on this line are the modem's and must be escaped by both ends."""
     lines: list[bytes] = [line.encode() for line in _TIMING]
-    lines += [b"nodefaultroute", b"noproxyarp", b"asyncmap a0000" if software_flow else b"asyncmap 0"]
+    lines += [b"nodefaultroute", b"asyncmap a0000" if software_flow else b"asyncmap 0"]
+    lines += _link(config)
     match config.role:
         case Role.CLIENT:
             lines += _client(config, password)
         case Role.SERVER:
-            lines += _server(config)
+            lines += _server(config, facts, granted)
     if config.idle:
         lines.append(b"idle %d" % max(1, round(config.idle)))
     lines += [quote(option.encode()) for option in config.options]
@@ -71,6 +95,12 @@ def options_file(config: PppSession, facts: CallFacts, password: bytes | None, *
     lines += [line.encode() for line in _FIXED]
     lines += [f"linkname {link_name(facts)}".encode(), f"ipparam call-{facts.call}".encode()]
     return b"\n".join(lines) + b"\n"
+
+
+def _link(config: PppSession) -> list[bytes]:
+    lines = [b"proxyarp" if config.proxy_arp else b"noproxyarp", b"+ipv6" if config.ipv6 else b"noipv6"]
+    lines += [b"%s %d" % (name, size) for name, size in ((b"mtu", config.mtu), (b"mru", config.mru)) if size]
+    return lines if config.compression else [*lines, *_UNCOMPRESSED]
 
 
 def _client(config: PppSession, password: bytes | None) -> list[bytes]:
@@ -88,8 +118,16 @@ def _client(config: PppSession, password: bytes | None) -> list[bytes]:
     return lines
 
 
-def _server(config: PppSession) -> list[bytes]:
-    lines = [f"{config.local}:{config.remote}".encode()] if config.local or config.remote else []
+def _server(config: PppSession, facts: CallFacts, granted: Granted) -> list[bytes]:
+    lines = [f"{config.local}:{granted.address or config.remote}".encode()]
+    lines += [f"ms-dns {server}".encode() for server in config.dns_servers]
+    if granted.radius_config:
+        # The plugin first: the options behind it are its own.
+        lines += [b"plugin radius.so", b"radius-config-file " + quote(granted.radius_config.encode())]
+        lines += [b"avpair " + quote(pair.encode()) for pair in pairs(facts)]
+    caller = facts.caller_id or (UNKNOWN_CALLER if granted.radius_config else "")
+    if caller:
+        lines.append(b"remotenumber " + quote(caller.encode()))
     if not config.auth:
         return [*lines, b"noauth"]
     return [*lines, b"auth", *(f"require-{method}".encode() for method in config.auth)]

@@ -215,4 +215,6 @@ def test_secrets_for_pppd_are_for_root_alone() -> None:
     name = "dialupd-ppp@.service"
     assert values(name, "RuntimeDirectory") == ["dialupd-session/%i"]
     assert values(name, "RuntimeDirectoryMode") == ["0700"]
+    assert "/run/dialupd-session" in words(name, "ReadWritePaths"), "where the helpers of all calls lock addresses"
+    assert "-/etc/resolv.conf" in words(name, "ReadWritePaths"), "the far end's name servers are put there"
     assert values(name, "UMask") == ["0077"]

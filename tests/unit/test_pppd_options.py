@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dialupd.config.values import Auth, PppSession, Role
+from dialupd.config.values import Auth, PppSession, Radius, Role
 from dialupd.model import Direction
 from dialupd.sessions.base import CallFacts
-from dialupd.sessions.pppd_options import options_file, quote
+from dialupd.sessions.pppd_options import Granted, options_file, quote
 
 FACTS = CallFacts(call=7, modem="usb-1", device="/dev/ttyACM0", direction=Direction.OUTGOING, policy="uplink")
 HOSTILE = 'a"b\\c d\te\'f#$ `x`\n"plugin" evil.so\n'
+NOTHING = Granted()
 PPPD = shutil.which("pppd", path="/usr/sbin:/sbin:/usr/bin")
 
 
@@ -100,6 +102,65 @@ def test_server() -> None:
     assert b"user" not in found and b"password" not in found
 
 
+def served(granted: Granted = NOTHING, caller: str = "", **given: object) -> list[bytes]:
+    config = PppSession("in", Role.SERVER, local="172.16.1.1", auth=(Auth.CHAP,), **given)  # type: ignore[arg-type]
+    facts = replace(FACTS, direction=Direction.INCOMING, caller_id=caller, connect="33600/ARQ")
+    return words(options_file(config, facts, None, software_flow=False, granted=granted))
+
+
+def test_what_the_caller_is_given() -> None:
+    found = served(
+        Granted("172.16.1.17"),
+        pool=("172.16.1.10", "172.16.1.20"),
+        dns_servers=("10.0.0.1", "10.0.0.2"),
+        proxy_arp=True,
+    )
+    assert b"172.16.1.1:172.16.1.17" in found
+    assert b"proxyarp" in found and b"noproxyarp" not in found
+    assert [found[at + 1] for at, word in enumerate(found) if word == b"ms-dns"] == [b"10.0.0.1", b"10.0.0.2"]
+
+
+def test_a_caller_gets_nothing_that_is_not_configured() -> None:
+    found = served(remote="172.16.1.2")
+    assert b"noproxyarp" in found
+    for word in (b"proxyarp", b"ms-dns", b"plugin", b"remotenumber", b"mtu", b"mru"):
+        assert word not in found
+
+
+def test_sizes_compression_and_ipv6() -> None:
+    found = client(mtu=296, mru=576, compression=False, ipv6=False)
+    assert found[found.index(b"mtu") + 1] == b"296"
+    assert found[found.index(b"mru") + 1] == b"576"
+    off = {b"noccp", b"novj", b"nopcomp", b"noaccomp", b"noipv6"}
+    assert off <= set(found) and b"+ipv6" not in found
+    assert b"+ipv6" in client() and not off & set(client())
+
+
+def test_the_sessions_own_options_may_say_otherwise() -> None:
+    found = client(mtu=296, compression=False, options=("mtu", "576", "ccp"))
+    assert len(found) - found[::-1].index(b"mtu") == found.index(b"576")
+    assert found.index(b"ccp") > found.index(b"noccp")
+
+
+def test_radius() -> None:
+    config = "/run/call 7/radius.conf"
+    found = served(Granted("172.16.1.2", config), caller=HOSTILE)
+    plugin = found.index(b"plugin")
+    assert found[plugin + 1] == b"radius.so"
+    at = found.index(b"radius-config-file")
+    assert at > plugin and found[at + 1] == config.encode()
+    pairs = [found[at + 1] for at, word in enumerate(found) if word == b"avpair"]
+    assert pairs == [b'NAS-Port-Id="usb-1"', b'Connect-Info="33600/ARQ"']
+    assert found[found.index(b"remotenumber") + 1] == HOSTILE.encode()
+
+
+def test_the_callers_number_for_radius_and_for_allow_number() -> None:
+    assert served(caller="5551212")[served(caller="5551212").index(b"remotenumber") + 1] == b"5551212"
+    found = served(Granted("172.16.1.2", "/radius.conf"))
+    # or the plugin would take `ipparam` for it
+    assert found[found.index(b"remotenumber") + 1] == b"none"
+
+
 def test_server_that_lets_anyone_in() -> None:
     config = PppSession("in", Role.SERVER, local="172.16.1.1", remote="172.16.1.2")
     found = words(options_file(config, FACTS, None, software_flow=False))
@@ -107,7 +168,8 @@ def test_server_that_lets_anyone_in() -> None:
 
 
 def dryrun(config: PppSession, file: Path) -> subprocess.CompletedProcess[str]:
-    file.write_bytes(options_file(config, FACTS, b"secret", software_flow=False))
+    granted = Granted("172.16.1.2", str(file.with_name("radius.conf")) if config.radius else "")
+    file.write_bytes(options_file(config, FACTS, b"secret", software_flow=False, granted=granted))
     argv = [str(PPPD), "file", str(file), "dryrun"]
     return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
 
@@ -118,6 +180,17 @@ def dryrun(config: PppSession, file: Path) -> subprocess.CompletedProcess[str]:
     [
         PppSession("a", user=HOSTILE, dns=True, idle=90.0, options=("nodeflate", "mtu", "296")),
         PppSession("b", Role.SERVER, local="172.16.1.1", remote="172.16.1.2"),
+        PppSession("c", user="web", mtu=296, mru=576, compression=False, ipv6=False),
+        PppSession(
+            "d",
+            Role.SERVER,
+            local="172.16.1.1",
+            pool=("172.16.1.10", "172.16.1.20"),
+            dns_servers=("10.0.0.1", "10.0.0.2"),
+            proxy_arp=True,
+            auth=tuple(Auth),
+            radius=Radius((("10.0.0.1", 1812),), "/secret"),
+        ),
     ],
 )
 def test_pppd_takes_it(config: PppSession, tmp_path: Path) -> None:
