@@ -29,6 +29,9 @@ _DURATION_PART = re.compile(r"([0-9]{1,9})(s|min|h|d)")
 LATER = "is not available in this version"
 POOL_LIMIT = 4096  # addresses of one range; more modems than that hang on no machine
 RADIUS_PORT = 1812
+RADIUS_HOST = 64  # characters of a server's name that pppd's plugin compares
+RADIUS_SERVERS = 4  # with more of them a caller would have hung up before the last one was asked
+RADIUS_PORTS = 65534  # the one above is that of the accounting
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +290,12 @@ def _network(value: object) -> str:
 def _radius_server(value: object) -> tuple[str, int]:
     """(host, port of the authentication)."""
     text = _text(value)
-    return _address(text if re.search(r"[]a-zA-Z0-9.-]:[0-9]+$", text) else f"{text}:{RADIUS_PORT}")
+    host, port = _address(text if re.search(r"[]a-zA-Z0-9.-]:[0-9]+$", text) else f"{text}:{RADIUS_PORT}")
+    if ":" in host:
+        raise Wrong(("", f"{quoted(text)} is an IPv6 address; pppd's plugin asks servers by IPv4 only"))
+    if len(host) > RADIUS_HOST or port > RADIUS_PORTS:
+        raise ValueError
+    return host, port
 
 
 def _argument(value: object) -> str:
@@ -328,7 +336,7 @@ DIAL_COMMAND = text_like(
 USER_NAME = text_like("a user's name", r"[a-z_][a-z0-9_-]{0,31}")
 NUMBER = Kind("a number that can be dialled", _number)
 INIT = Kind("a command that begins with AT, printable, of at most 120 characters", _init)
-DIALOGUE = Kind("printable text of at most 120 characters", _dialogue)
+HEARD = text_like("printable text of 1 to 120 characters", r"[ -~]{1,120}")
 LOGIN_STEP = Kind('a step such as ["ogin:", "{user}"] or { expect = "ogin:", send = "{user}" }', _login_step)
 LOGIN = Kind('"auto" or a list of steps such as ["ogin:", "{user}"]', _login)
 CALLBACK = Kind('a table of users and numbers that can be dialled, such as { alice = "5551212" }', _callback)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from dialupd.config import settings as s
-from dialupd.config.kinds import NAME, in_pool, show_duration
+from dialupd.config.kinds import NAME, RADIUS_SERVERS, in_pool, show_duration
 from dialupd.config.problems import ConfigError, Problem, Wrong, nearest, quoted
 from dialupd.config.reader import Reader, keys
 from dialupd.config.sources import Table, read
@@ -243,9 +243,10 @@ def _check_auto(session: AutoSession, table: Table, sessions: Sessions, problems
 def _ppp(name: str, r: Reader, problems: list[Problem]) -> PppSession:
     steps = r.get(s.LOGIN)
     first, last = r.get(s.REMOTE)
+    role = r.get(s.ROLE)
     session = PppSession(
         name=name,
-        role=r.get(s.ROLE),
+        role=role,
         user=r.get(s.PPP_USER),
         password_file=r.get(s.PASSWORD_FILE),
         password_credential=r.get(s.PASSWORD_CREDENTIAL),
@@ -260,7 +261,7 @@ def _ppp(name: str, r: Reader, problems: list[Problem]) -> PppSession:
         mtu=r.get(s.MTU),
         mru=r.get(s.MRU),
         compression=r.get(s.COMPRESSION),
-        ipv6=r.get(s.IPV6),
+        ipv6=r.get(s.IPV6) if r.has(s.IPV6) else role is Role.CLIENT,
         routes=r.get(s.ROUTES),
         options=r.get(s.OPTIONS),
         local=r.get(s.LOCAL),
@@ -323,6 +324,8 @@ def _radius(table: Table, problems: list[Problem]) -> Radius:
         accounting=r.get(s.ACCOUNTING),
         nas_identifier=r.get(s.NAS_IDENTIFIER),
     )
+    if len(radius.servers) > RADIUS_SERVERS:
+        r.tell(s.RADIUS_SERVERS, f"has {len(radius.servers)} servers; at most {RADIUS_SERVERS} can be asked in time")
     if radius.secret_credential and r.has(s.SECRET_FILE):
         r.tell(s.SECRET_CREDENTIAL, "stands beside 'secret-file'; one of the two, please")
     if not (r.has(s.SECRET_FILE) or r.has(s.SECRET_CREDENTIAL)):

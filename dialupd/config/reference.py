@@ -44,7 +44,7 @@ mode = "answer"
 rings = 2
 allow-callers = ["+1555*", "none"]
 max-duration = "2h"
-session = "dialin"
+session = "callers"
 
 [policy.uplink]
 mode = "originate"
@@ -66,6 +66,11 @@ local = "172.16.1.1"
 remote = "172.16.1.2"
 auth = ["chap", "mschap-v2"]
 idle = "10min"
+
+[session.callers]
+type = "auto"
+ppp = "dialin"
+login = "menu"
 
 [session.menu]
 type = "exec"

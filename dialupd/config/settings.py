@@ -257,7 +257,7 @@ PPP_LOGIN_TIMEOUT = Setting(
     "login-timeout", duration(1, 600), _PPP.login_timeout, "longest wait for a text of `login`", only=_CLIENT
 )
 LOGIN_ABORT = Setting(
-    "login-abort", list_of(kinds.DIALOGUE, "texts"), _PPP.login_abort,
+    "login-abort", list_of(kinds.HEARD, "texts"), _PPP.login_abort,
     'texts that end the login, such as "incorrect"', only=_CLIENT,
 )  # fmt: skip
 MTU = Setting("mtu", kinds.PACKET, _PPP.mtu, "longest packet that is sent, in bytes; 0 is what pppd takes (1500)")
@@ -265,7 +265,11 @@ MRU = Setting("mru", kinds.PACKET, _PPP.mru, "longest packet that is taken, in b
 COMPRESSION = Setting(
     "compression", kinds.BOOLEAN, _PPP.compression, "agree on compression of data and headers if the far end can"
 )
-IPV6 = Setting("ipv6", kinds.BOOLEAN, _PPP.ipv6, "IPv6 beside IPv4, if the far end has it too")
+IPV6 = Setting(
+    "ipv6", kinds.BOOLEAN, _PPP.ipv6,
+    "IPv6 beside IPv4, if the far end has it too; with `server` only where it is written, for a caller can announce "
+    "routes by it",
+)  # fmt: skip
 ROUTES = Setting(
     "routes", list_of(kinds.NETWORK, "networks"), _PPP.routes, "networks behind the far end, reached over this link"
 )

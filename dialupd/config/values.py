@@ -266,7 +266,9 @@ class ClientSession:
 CLIENT = "client"
 """The session that needs no configuration: a call for which nobody has said another has it."""
 
-Session = PppSession | TcpSession | LoginSession | AutoSession | ExecSession | ClientSession
+PlainSession = PppSession | TcpSession | LoginSession | ExecSession | ClientSession
+"""What can hold a line itself."""
+Session = PlainSession | AutoSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ session; what these mean it reads itself in root's configuration.  A program's s
 before it does anything with what the daemon gave.  The relay between line and program lives here, so a daemon that
 restarts interrupts nothing; and when the daemon's end of the socket closes, the daemon is gone for good and the
 session ends in order.
+
+It is begun while the modem still dials, so it may wait for the line for minutes; a call that comes to nothing ends it
+by the end of the socket, and nothing is said of that.
 """
 
 from __future__ import annotations
@@ -26,14 +29,15 @@ from functools import partial
 from typing import Final
 
 from dialupd.config.problems import ConfigError
-from dialupd.config.values import ClientSession, Config, ExecSession
-from dialupd.config.values import Session as SessionConfig
+from dialupd.config.values import AutoSession, ClientSession, Config, ExecSession, PlainSession
 from dialupd.io.account import AccountError, become
 from dialupd.io.configfile import read_config_or_last_good
 from dialupd.io.journal import mark
+from dialupd.io.notify import Notifier
 from dialupd.logs import set_up_logging
 from dialupd.model import EndReason
 from dialupd.sessions import protocol
+from dialupd.sessions.auto import choices
 from dialupd.sessions.base import Progress, RuntimePaths, Session, SessionEnd
 from dialupd.sessions.protocol import Begin, Ended, Hello, Kind, Message, News, ProtocolError, Stop, Tell
 from dialupd.sessions.start import make_session
@@ -42,14 +46,15 @@ from dialupd.sessions.unit import TALLY, kind_of
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 30.0
-"""Seconds for the daemon to give the line."""
-
 _CALL: Final = re.compile("[0-9]{1,15}", re.ASCII)
 
 
 class Refused(Exception):
     """The session cannot begin: why, for whoever looks at the call."""
+
+
+class NotNeeded(Exception):
+    """There will be no line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,11 @@ class Helper:
             self._loop.add_signal_handler(number, self._stop, EndReason.SHUTDOWN)
         try:
             self._say(Hello(protocol.VERSION, self._kind, self._call))
-            end = await self._hold(read_config, run_directory)
+            try:
+                end = await self._hold(read_config, run_directory)
+            except NotNeeded:
+                log.debug("call %d: the line is not needed", self._call)
+                return
             self._end = end
             self._say(Ended(end))
             log.info(
@@ -103,11 +112,7 @@ class Helper:
             self._loop.remove_reader(self._socket)
 
     async def _hold(self, read_config: Callable[[], Config], run_directory: str) -> SessionEnd:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                begin, descriptors = await self._begin
-        except TimeoutError:
-            return SessionEnd(EndReason.SESSION_FAILED, "the daemon gave no line")
+        begin, descriptors = await self._begin
         mark(MODEM=begin.facts.modem, SESSION=begin.facts.session)
         with contextlib.ExitStack() as held:
             for fd in descriptors:
@@ -157,16 +162,20 @@ class Helper:
         given = GivenLine(line, begin.facts.device, begin.shows_carrier, begin.early, _mapped(tally, held))
         if isinstance(config, ClientSession):
             return StreamCall(given, os.dup(stream), self._report)
-        return make_session(config, given, begin.facts, self._report, RuntimePaths(run_directory))
+        return make_session(config, given, begin.facts, self._report, _paths(run_directory))
 
-    def _config(self, name: str, read_config: Callable[[], Config]) -> SessionConfig:
+    def _config(self, name: str, read_config: Callable[[], Config]) -> PlainSession:
         try:
-            config = read_config().session(name)
+            whole = read_config()
         except ConfigError as error:
             raise Refused(f"the configuration has errors: {error.problems[0]}") from None
+        config = whole.session(name)
         if config is None:
             raise Refused(f"the configuration has no session {name!r}: was it renamed without a reload?")
-        if kind_of(config) is not self._kind:
+        if isinstance(config, AutoSession):
+            # The daemon has listened; which of the two it found, the unit's kind says.
+            config = next((one for one in choices(config, whole.session) if one and kind_of(one) is self._kind), None)
+        if config is None or kind_of(config) is not self._kind:
             raise Refused(f"the session {name} is of another kind than the unit: was it changed without a reload?")
         return config
 
@@ -179,7 +188,7 @@ class Helper:
         if self._session is not None:
             self._session.stop(reason)
         elif not self._begin.done():
-            self._begin.set_exception(TimeoutError())
+            self._begin.set_exception(NotNeeded())
 
     def _say(self, message: Message) -> None:
         try:
@@ -225,21 +234,30 @@ def main(kind: Kind, args: argparse.Namespace) -> int:
         log.error("%r is no call's number", args.instance)
         return 2
 
-    async def hold() -> None:
+    try:
+        asyncio.run(_hold(kind, args))
+    except Refused as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+async def _hold(kind: Kind, args: argparse.Namespace) -> None:
+    notifier = Notifier()
+    try:
         with connect(args.run_directory, args.daemon) as sock:
             # For what holds secrets: the unit's own directory, which systemd makes and removes with it.
             own = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
             if kind is Kind.PPP and not own:
                 raise Refused("the unit has no RuntimeDirectory= of its own, and pppd's options may stand nowhere else")
+            notifier.begun()  # until then the unit counts as starting, and the daemon learns at once that it has failed
             helper = Helper(sock, kind, int(args.instance), args.user)
             await helper.run(partial(read_config_or_last_good, args.config), own)
-
-    try:
-        asyncio.run(hold())
     except Refused as error:
-        log.error("%s", error)
-        return 1
-    return 0
+        notifier.status(str(error))
+        raise
+    finally:
+        notifier.close()
 
 
 def connect(run_directory: str, user: str) -> socket.socket:
@@ -271,6 +289,11 @@ def _id_of(user: str) -> int:
 def _require_socket(fd: int) -> None:
     if not stat.S_ISSOCK(os.fstat(fd).st_mode):
         raise Refused("what the daemon gave as a stream is no socket")
+
+
+def _paths(own: str) -> RuntimePaths:
+    """The unit's own directory, and the one above it, which the units of all calls share."""
+    return RuntimePaths(own, os.path.dirname(own))
 
 
 def _mapped(fd: int, held: contextlib.ExitStack) -> MutableSequence[int]:

@@ -2,7 +2,7 @@
 
 One datagram each to the socket in NOTIFY_SOCKET (`@` begins an abstract name).  Without it (not under systemd)
 everything does nothing.  A message that cannot be sent at once is dropped, since the next heartbeat is near; but what
-concerns the descriptor store waits in order until systemd takes it.
+concerns the descriptor store, or is said only once, waits in order until systemd takes it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ class Notifier:
     def ready(self, status: str = "") -> None:
         """The start, or a reload, is done."""
         self._send("READY=1", *_status(status))
+
+    def begun(self) -> None:
+        """Like `ready`, but never dropped: systemd ends a unit that does not say it in time."""
+        if self._socket is not None:
+            self._must_send("READY=1", -1)
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

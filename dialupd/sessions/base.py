@@ -16,8 +16,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
+from dialupd.io import resolvconf
 from dialupd.io.port import PortError
 from dialupd.model import DialupError, Direction, EndReason, ErrorKind, SessionState
 
@@ -66,10 +68,18 @@ class Line(Protocol):
         """
 
 
+class KeptLine(Line, Protocol):
+    """A line whose own descriptor the service manager can keep."""
+
+    def fileno(self) -> int:
+        """The owner's descriptor; PortError or OSError when it is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What became known of a running session; None means unchanged."""
+    """What became known of a running session; None means unchanged.  `session` is its name, once `auto` has chosen."""
 
+    session: str | None = None
     session_state: SessionState | None = None
     interface: str | None = None
     local_address: str | None = None
@@ -84,10 +94,16 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """Why a session ended; `detail` is a sentence for a person, "" where the reason says all."""
+    """Why a session ended; `detail` is a sentence for a person, "" where the reason says all.
+
+    `hopeless`: every further call would end the same way until a person has mended what `detail` says.  `call_back` is
+    the user who has proved who he is and is to be called back, "" for nobody.
+    """
 
     reason: EndReason
     detail: str = ""
+    hopeless: bool = False
+    call_back: str = ""
 
 
 # What `Line.dup` raises, and how a session ends that finds its line lost when it begins.
@@ -97,9 +113,14 @@ NEVER_BEGAN: Final = SessionEnd(EndReason.REMOTE_HANGUP, "the line was hung up b
 
 @dataclass(frozen=True, slots=True)
 class RuntimePaths:
-    """Where sessions keep what lives no longer than a call; the directory exists and only the daemon may enter it."""
+    """Where sessions keep what lives no longer than a call; the directories exist, for us or for root alone to write.
+
+    `shared_directory` is where all calls find one another, also those in other units; "": it is the same.
+    """
 
     run_directory: str
+    shared_directory: str = ""
+    resolv_conf: Path = resolvconf.PATH
 
 
 class Session(Protocol):

@@ -57,8 +57,12 @@ class Gate:
         """The connection of a call's unit, which whoever awaits it closes; cancel it when nobody waits any more."""
         future: asyncio.Future[socket.socket] = self._loop.create_future()
         self._expected[kind, call] = future
-        future.add_done_callback(lambda _: self._expected.pop((kind, call), None))
+        future.add_done_callback(lambda _: self._expects_no_more(kind, call, future))
         return future
+
+    def _expects_no_more(self, kind: Kind, call: int, future: asyncio.Future[socket.socket]) -> None:
+        if self._expected.get((kind, call)) is future:  # else the call has another unit by now
+            del self._expected[kind, call]
 
     def _accept(self) -> None:
         try:
@@ -90,7 +94,8 @@ class Gate:
                     self._forget(connection)
                     future.set_result(connection)
                     return
-                _log.warning("a session of kind %s asks for call %d, which waits for none", kind, call)
+                # Its call has come to nothing while it began, or it was begun by hand.
+                _log.debug("a session of kind %s asks for call %d, which waits for none", kind, call)
             case (_, descriptors):
                 protocol.close(descriptors)
             case None:

@@ -1,11 +1,11 @@
 """What a daemon and a session that runs in a unit of its own say to each other.
 
 Messages are JSON in packets of a SOCK_SEQPACKET socket, each with the word `is` that names its kind; descriptors come
-beside a packet.  The session says `hello` and gets `begin` with the line; from then on it tells `news` and at last
-`ended`, and does not leave before the daemon has closed the socket: a daemon that takes a running session over asks
-it to `tell` everything again.  The daemon may say `stop` at any time.  The end of the socket tells the session that
-the daemon is gone for good, since over a restart the service manager holds the daemon's end; behind a `stop` it tells
-that the time for a good end is over.
+beside a packet.  The session says `hello` and gets `begin` with the line, which may take as long as a modem dials.
+From then on it tells `news` and at last `ended`, and does not leave before the daemon has closed the socket: a daemon
+that takes a running session over asks it to `tell` everything again.  The daemon may say `stop` at any time.  The end
+of the socket tells the session that the daemon is gone for good, since over a restart the service manager holds the
+daemon's end; behind a `stop` it tells that the time for a good end is over.
 
 Either side may be of another version or hostile: what comes is checked here, field by field, and what is no message
 raises ProtocolError.
@@ -121,7 +121,8 @@ def encode(message: Message) -> bytes:
         case News(progress):
             values["progress"] = {key: value for key, value in plain(progress).items() if value is not None}
         case Ended(end):
-            values |= {"reason": end.reason, "detail": printable(end.detail)}
+            values |= {"reason": end.reason, "detail": printable(end.detail), "hopeless": end.hopeless}
+            values["call-back"] = printable(end.call_back)
         case Tell():
             pass
     return json.dumps(values).encode()
@@ -149,7 +150,9 @@ def decode(packet: bytes) -> Message:
             case "news":
                 return News(typed(Progress, values["progress"]))
             case "ended":
-                return Ended(SessionEnd(EndReason(values["reason"]), _text(values["detail"])))
+                hopeless = values.get("hopeless") is True  # a session of an earlier version does not say it
+                user = _text(values.get("call-back", ""))
+                return Ended(SessionEnd(EndReason(values["reason"]), _text(values["detail"]), hopeless, user))
             case _:
                 raise ProtocolError("it is of no known kind")
     except (KeyError, ValueError, TypeError, binascii.Error) as error:

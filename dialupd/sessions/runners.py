@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Protocol
 
-from dialupd.config.values import ClientSession
+from dialupd.config.values import AutoSession, ClientSession, PlainSession
 from dialupd.config.values import Session as SessionConfig
 from dialupd.io.fdstore import FdStore
-from dialupd.sessions.base import CallFacts, Report, RuntimePaths, Session
+from dialupd.sessions.auto import AutoCall, Lookup
+from dialupd.sessions.base import CallFacts, KeptLine, Report, RuntimePaths, Session
 from dialupd.sessions.gate import Gate
 from dialupd.sessions.protocol import Kind
 from dialupd.sessions.start import make_session
-from dialupd.sessions.unit import KeptLine, UnitSession, kind_of
+from dialupd.sessions.starting import Starting
+from dialupd.sessions.unit import UnitSession, kind_of
 from dialupd.units import UnitError, Units
 
 log = logging.getLogger(__name__)
+
+Memo = Callable[[PlainSession], bytes]
+"""What describes a call with that session to a daemon that takes it over."""
 
 
 class Runner(Protocol):
     """How a session comes to run; each method is called on the loop."""
 
-    def session(self, config: SessionConfig, line: KeptLine, facts: CallFacts, report: Report, memo: bytes) -> Session:
-        """A session for a connected line; `memo` describes the call to a daemon that takes it over."""
+    def prepare(self, config: SessionConfig, call: int) -> None:
+        """The call may be connected soon: begin what takes time. What is known of it by then is its number alone."""
+
+    def forget(self, call: int) -> None:
+        """The call comes to nothing: end what was prepared for it, if no session has taken that."""
+
+    def session(
+        self, config: SessionConfig, others: Lookup, line: KeptLine, facts: CallFacts, report: Report, memo: Memo
+    ) -> Session:
+        """A session for a connected line; `others` are those that it may become."""
 
     def resumed(self, kind: Kind, call: int, report: Report, kept: Mapping[str, int], *, streams: bool) -> Session:
         """The session of a call that an earlier daemon has left, from the descriptors that were kept of it."""
@@ -43,8 +56,21 @@ class Children:
     def __init__(self, paths: RuntimePaths) -> None:
         self._paths = paths
 
-    def session(self, config: SessionConfig, line: KeptLine, facts: CallFacts, report: Report, memo: bytes) -> Session:
-        return make_session(config, line, facts, report, self._paths)
+    def prepare(self, config: SessionConfig, call: int) -> None:
+        """Nothing takes time."""
+
+    def forget(self, call: int) -> None:
+        """Nothing was prepared."""
+
+    def session(
+        self, config: SessionConfig, others: Lookup, line: KeptLine, facts: CallFacts, report: Report, memo: Memo
+    ) -> Session:
+        def begin(config: PlainSession, line: KeptLine, facts: CallFacts) -> Session:
+            return make_session(config, line, facts, report, self._paths)
+
+        if isinstance(config, AutoSession):
+            return AutoCall(config, others, line, facts, report, begin)
+        return begin(config, line, facts)
 
     def resumed(self, kind: Kind, call: int, report: Report, kept: Mapping[str, int], *, streams: bool) -> Session:
         raise AssertionError("nothing was kept")
@@ -60,33 +86,72 @@ class InUnits:
         self._units = units
         self._gate = gate
         self._store = store
+        self._prepared: dict[int, Starting] = {}
         self._stopping: set[asyncio.Task[None]] = set()
 
-    def session(self, config: SessionConfig, line: KeptLine, facts: CallFacts, report: Report, memo: bytes) -> Session:
-        streams = isinstance(config, ClientSession)
-        return self._made(kind_of(config), facts.call, report, streams=streams).on(line, facts, memo)
+    # -- Runner
+
+    def prepare(self, config: SessionConfig, call: int) -> None:
+        # Of the two that an `auto` may become, the caller who waits for PPP is a machine that soon gives up.
+        kind = Kind.PPP if isinstance(config, AutoSession) else kind_of(config)
+        self._prepared[call] = Starting(self._units, self._gate, kind, call)
+
+    def forget(self, call: int) -> None:
+        if call in self._prepared:
+            self.give_up(self._prepared.pop(call))
+
+    def session(
+        self, config: SessionConfig, others: Lookup, line: KeptLine, facts: CallFacts, report: Report, memo: Memo
+    ) -> Session:
+        def begin(config: PlainSession, line: KeptLine, facts: CallFacts) -> Session:
+            made = self._made(kind_of(config), facts.call, report, streams=isinstance(config, ClientSession))
+            return made.on(line, facts, memo(config))
+
+        if isinstance(config, AutoSession):
+            return AutoCall(config, others, line, facts, report, begin)
+        return begin(config, line, facts)
 
     def resumed(self, kind: Kind, call: int, report: Report, kept: Mapping[str, int], *, streams: bool) -> Session:
         return self._made(kind, call, report, streams=streams).resumed(kept)
 
     def detach(self, session: Session) -> bool:
-        return isinstance(session, UnitSession) and session.detach()
+        holder = session.chosen if isinstance(session, AutoCall) else session
+        return isinstance(holder, UnitSession) and holder.detach()
 
     async def close(self) -> None:
         """Until the units that were given up are down."""
+        for call in tuple(self._prepared):
+            self.forget(call)
         while self._stopping:
             await asyncio.wait(self._stopping)
 
-    def _made(self, kind: Kind, call: int, report: Report, *, streams: bool) -> UnitSession:
-        return UnitSession(self._units, self._gate, self._store, kind, call, report, self._end_unit, streams=streams)
+    # -- Keeper of the sessions that are made here
 
-    def _end_unit(self, unit: str) -> None:
-        task = asyncio.create_task(self._stop(unit), name=f"{unit} stops")
+    def start(self, kind: Kind, call: int) -> Starting:
+        prepared = self._prepared.pop(call, None)
+        if prepared is not None:
+            if prepared.kind is kind:
+                return prepared
+            self.give_up(prepared)
+        return Starting(self._units, self._gate, kind, call)
+
+    def give_up(self, starting: Starting) -> None:
+        self._in_background(starting.give_up(), starting.unit)
+
+    def end(self, unit: str) -> None:
+        self._in_background(self._units.stop(unit), unit)
+
+    def _made(self, kind: Kind, call: int, report: Report, *, streams: bool) -> UnitSession:
+        return UnitSession(self, self._store, kind, call, report, streams=streams)
+
+    def _in_background(self, stopping: Coroutine[None, None, None], unit: str) -> None:
+        task = asyncio.create_task(_warned(stopping), name=f"{unit} stops")
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 
-    async def _stop(self, unit: str) -> None:
-        try:
-            await self._units.stop(unit)
-        except UnitError as error:
-            log.warning("%s", error)
+
+async def _warned(stopping: Coroutine[None, None, None]) -> None:
+    try:
+        await stopping
+    except UnitError as error:
+        log.warning("%s", error)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from dialupd.config.values import ClientSession, ExecSession, LoginSession, PppSession, TcpSession
-from dialupd.config.values import Session as SessionConfig
+from dialupd.config.values import ClientSession, ExecSession, LoginSession, PlainSession, PppSession, TcpSession
 from dialupd.sessions.base import CallFacts, Line, Report, RuntimePaths, Session
 from dialupd.sessions.client import ClientCall
 from dialupd.sessions.exec import ExecCall
@@ -14,7 +13,7 @@ from dialupd.sessions.ppp import PppCall
 from dialupd.sessions.tcp import TcpCall
 
 
-def make_session(config: SessionConfig, line: Line, facts: CallFacts, report: Report, paths: RuntimePaths) -> Session:
+def make_session(config: PlainSession, line: Line, facts: CallFacts, report: Report, paths: RuntimePaths) -> Session:
     """The session that `config` asks for; to be made on the loop, when the line is connected."""
     match config:
         case PppSession():

@@ -17,6 +17,7 @@ import fcntl
 import logging
 import os
 import pwd
+import signal
 import struct
 import termios
 import time
@@ -46,17 +47,22 @@ _log = logging.getLogger(__name__)
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 TERM: Final = "vt100"
 _LONGEST: Final = 80
-# Seconds from the closing of its terminal to a program's exit, before it is told by signals.
+# Seconds from the closing of its terminal, with which the kernel sends SIGHUP, to SIGTERM and then to SIGKILL.
 _LEAVING: Final = 2.0
+_DYING: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs on the terminal, with its whole environment; `user` "" is ours, who are not changed."""
+    """What runs on the terminal, with its whole environment; `user` "" is ours, who are not changed.
+
+    `descriptors` are for the program besides, under the numbers that they have here.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     user: str = ""
+    descriptors: tuple[int, ...] = ()
 
 
 class TerminalCall(ABC):
@@ -97,7 +103,7 @@ class TerminalCall(ABC):
             return NEVER_BEGAN
         try:
             program = self._program()
-            _prepare(terminal.slave, program.user)
+            _prepare(terminal.slave, program.user, self._facts.port_rate)
             child = Child.spawn(
                 program.argv,
                 stdin=terminal.slave,
@@ -106,6 +112,7 @@ class TerminalCall(ABC):
                 controlling_tty=True,
                 env=program.environment,
                 user=program.user or None,
+                pass_fds=program.descriptors,
             )
         except (SpawnError, OSError) as error:
             relay.close()
@@ -113,9 +120,9 @@ class TerminalCall(ABC):
             await tell(self._line, "The service is not available now. Please call again later.")
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
         terminal.program = child.pid
-        self._began(terminal.name)
-        relay.on_output(self._spoke)
         try:
+            self._began(terminal.name)
+            relay.on_output(self._spoke)
             return await self._join(child, relay, terminal)
         finally:
             relay.close()
@@ -143,7 +150,8 @@ class TerminalCall(ABC):
             elif relaying.done():
                 terminal.close()
                 await asyncio.wait({waiting}, timeout=_LEAVING)
-                await child.stop()
+                # The kernel has told the leader and the foreground only.
+                await child.stop(((signal.SIGHUP, 0.0), (signal.SIGTERM, _DYING)))
             relay.other_ended()
             closed = await relaying
             status = await waiting
@@ -212,7 +220,12 @@ def printable(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:_LONGEST]
 
 
-def _prepare(slave: int, user: str) -> None:
+def _prepare(slave: int, user: str, speed: int) -> None:
+    if code := getattr(termios, f"B{speed}", 0) if speed else 0:
+        # What stty(1) shows, agetty's \b prints and file transfers reckon with; a pseudo-terminal's own is made up.
+        set_to = termios.tcgetattr(slave)
+        set_to[4:6] = [code, code]
+        termios.tcsetattr(slave, termios.TCSANOW, set_to)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     os.fchmod(slave, 0o600)
     if user:

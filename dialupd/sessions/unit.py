@@ -15,12 +15,11 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol, assert_never
 
-from dialupd.config.values import ClientSession, ExecSession, LoginSession, PppSession, TcpSession
-from dialupd.config.values import Session as SessionConfig
+from dialupd.config.values import ClientSession, ExecSession, LoginSession, PlainSession, PppSession, TcpSession
 from dialupd.io.fdstore import FdStore
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
 from dialupd.sessions import protocol
@@ -28,7 +27,7 @@ from dialupd.sessions.base import (
     LINE_LOST,
     NEVER_BEGAN,
     CallFacts,
-    Line,
+    KeptLine,
     Progress,
     Report,
     SessionEnd,
@@ -36,14 +35,12 @@ from dialupd.sessions.base import (
     not_a_stream,
 )
 from dialupd.sessions.client import PATIENCE as CLIENT_PATIENCE
-from dialupd.sessions.gate import Gate
 from dialupd.sessions.protocol import Begin, Ended, Kind, News, ProtocolError, Stop, Tell
-from dialupd.units import UnitError, Units
+from dialupd.sessions.starting import Starting, unit_name
+from dialupd.units import UnitError
 
 _log = logging.getLogger(__name__)
 
-# Seconds from the start of a unit to its first word; a machine that is busy starts an interpreter slowly.
-HELLO: Final = 30.0
 # Seconds for a session that is ended by force to let go of the line.
 LETS_GO: Final = 3.0
 TALLY: Final = struct.Struct("=QQ")
@@ -53,14 +50,20 @@ PORT, MEMO, SOCKET, COUNTS, STREAM = "port", "call", "session", "tally", "stream
 _KEPT: Final = (PORT, MEMO, SOCKET, COUNTS, STREAM)
 
 
-class KeptLine(Line, Protocol):
-    """A line whose own descriptor the service manager can keep."""
+class Keeper(Protocol):
+    """Who starts and ends the units of sessions, in the background where that takes time."""
 
-    def fileno(self) -> int:
-        """The owner's descriptor; PortError or OSError when it is lost."""
+    def start(self, kind: Kind, call: int) -> Starting:
+        """The call's unit of this kind, which may have been started before."""
+
+    def give_up(self, starting: Starting) -> None:
+        """Nobody wants the unit."""
+
+    def end(self, unit: str) -> None:
+        """Stop the unit, whatever its session does."""
 
 
-def kind_of(config: SessionConfig) -> Kind:
+def kind_of(config: PlainSession) -> Kind:
     """The kind of unit that a session runs in."""
     match config:
         case PppSession():
@@ -73,33 +76,25 @@ def kind_of(config: SessionConfig) -> Kind:
             assert_never(config)
 
 
-def unit_name(kind: Kind, call: int) -> str:
-    return f"dialupd-{kind}@{call}.service"
-
-
 class UnitSession:
     """Implements `Session`."""
 
     def __init__(
         self,
-        units: Units,
-        gate: Gate,
+        keeper: Keeper,
         store: FdStore,
         kind: Kind,
         call: int,
         report: Report,
-        end_unit: Callable[[str], None],
         *,
         streams: bool = False,
     ) -> None:
-        self._units = units
-        self._gate = gate
+        self._keeper = keeper
         self._store = store
         self._call = call
         self._unit = unit_name(kind, call)
         self._kind = kind
         self._report = report
-        self._end_unit = end_unit
         self._streams = streams
         self._why = ""
         self._stop = StopRequest()
@@ -190,38 +185,24 @@ class UnitSession:
         """Have the unit started and give it the line; how it ended, if it did not begin."""
         if self._stop:
             return SessionEnd(self._stop.reason)
-        expected = self._gate.expect(self._kind, self._call)
-        starting = asyncio.create_task(self._units.start(self._unit), name=f"{self._unit} starts")
-        starting.add_done_callback(lambda task: _fails(expected, task))
-        beginning = asyncio.create_task(self._come(expected), name=f"{self._unit} comes")
+        starting = self._keeper.start(self._kind, self._call)
+        asking = asyncio.create_task(starting.asked(), name=f"{self._unit} comes")
         try:
-            if await self._stop.before(beginning):
+            if await self._stop.before(asking):
                 return SessionEnd(self._stop.reason)
-            self._socket = beginning.result()
+            self._socket = asking.result()
             self._hand_over(self._socket, line, facts, memo)
         except UnitError as error:
             return SessionEnd(EndReason.SESSION_FAILED, str(error))
         except LINE_LOST:
             return NEVER_BEGAN
         finally:
-            beginning.cancel()
-            starting.cancel()
-            await asyncio.wait({beginning})
-            await asyncio.wait({starting})
-            if self._socket is None and expected.done() and not expected.cancelled() and not expected.exception():
-                expected.result().close()
-            expected.cancel()
+            asking.cancel()
+            if self._socket is None:
+                self._keeper.give_up(starting)
+            else:
+                await starting.settle()
         return None
-
-    async def _come(self, expected: asyncio.Future[socket.socket]) -> socket.socket:
-        try:
-            async with asyncio.timeout(HELLO):
-                return await asyncio.shield(expected)
-        except TimeoutError:
-            raise UnitError(
-                f"{self._unit} was started and did not ask for the line within {HELLO:.0f} s; "
-                f"journalctl -u {self._unit} tells why"
-            ) from None
 
     def _hand_over(self, sock: socket.socket, line: KeptLine, facts: CallFacts, memo: bytes) -> None:
         with contextlib.ExitStack() as passed:
@@ -283,9 +264,10 @@ class UnitSession:
                 end = SessionEnd(self._stop.reason) if self._stop else SessionEnd(EndReason.SESSION_FAILED, text)
                 self._end(end)
             case (News(progress), []):
-                self._report(progress)
+                self._report(replace(progress, session=None))  # that is ours to choose
             case (Ended(end), []):
-                self._end(end)
+                # Only login(1)'s place knows who has proved who he is, and no unit of another kind may claim it.
+                self._end(end if self._kind is Kind.LOGIN else replace(end, call_back=""))
             case (message, descriptors):
                 protocol.close(descriptors)
                 _log.warning("%s says %s, which is not its to say", self._unit, type(message).__name__)
@@ -315,7 +297,7 @@ class UnitSession:
         if not self._detached:
             self._store.drop(*(f"{word}-{self._call}" for word in _KEPT))
             if self._socket is not None and not self._ended.done():
-                self._end_unit(self._unit)
+                self._keeper.end(self._unit)
         if self._socket is not None:
             self._socket.close()  # the session takes that, unless the store holds a copy, for the word to leave
         self._close_far_end()
@@ -329,13 +311,6 @@ class UnitSession:
         fd, self._far_end = self._far_end, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _fails(expected: asyncio.Future[socket.socket], starting: asyncio.Task[None]) -> None:
-    """Whoever waits for a unit that cannot be started learns why."""
-    error = None if starting.cancelled() else starting.exception()
-    if error is not None and not expected.done():
-        expected.set_exception(error)
 
 
 def _memfd(name: str, content: bytes) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dialupd.config.values import Config, ExecSession
-from dialupd.helper.session import Helper
+from dialupd.config.values import AutoSession, Config, ExecSession, PlainSession, PppSession, Role
+from dialupd.helper.session import Helper, Refused
 from dialupd.model import Direction, EndReason
 from dialupd.sessions import protocol
 from dialupd.sessions.base import CallFacts, SessionEnd
@@ -73,3 +73,36 @@ def test_a_unit_takes_the_line_of_no_other_call(tmp_path: Path) -> None:
         os.close(slave)
     assert end.reason is EndReason.SESSION_FAILED
     assert "call 8 to the unit of call 7" in end.detail
+
+
+@pytest.mark.parametrize(
+    ("login", "kind", "found"),
+    [
+        ("menu", Kind.PPP, "dialin"),
+        ("menu", Kind.EXEC, "menu"),
+        ("menu", Kind.LOGIN, None),
+        ("", Kind.LOGIN, "who"),
+        ("", Kind.EXEC, None),
+        ("gone", Kind.EXEC, None),
+    ],
+)
+def test_of_an_auto_session_a_unit_gets_only_what_is_of_its_kind(login: str, kind: Kind, found: str | None) -> None:
+    """Whatever the daemon says that it has heard."""
+    config = Config(
+        sessions={
+            "who": AutoSession("who", ppp="dialin", login=login),
+            "dialin": PppSession("dialin", role=Role.SERVER),
+            "menu": ExecSession("menu", ("/bin/true",)),
+        }
+    )
+
+    async def body() -> PlainSession:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with near, far:
+            return Helper(near, kind, CALL, getpass.getuser())._config("who", lambda: config)
+
+    if found is None:
+        with pytest.raises(Refused, match="another kind"):
+            asyncio.run(body())
+    else:
+        assert asyncio.run(body()).name == found

@@ -25,7 +25,7 @@ from dialupd.model import (
 )
 from dialupd.modem import timing
 from dialupd.modem.kept import Kept, memo, read_memo
-from dialupd.sessions import protocol, unit
+from dialupd.sessions import protocol, starting
 from dialupd.sleep import Sleeper
 from dialupd.wishes import FILE, Wishes, WishKeeper
 from tests.sim.modem_stage import QUICK, Scripted, Stream, entry
@@ -235,7 +235,7 @@ def test_a_unit_that_never_asks_for_the_line(stage: UnitStage, monkeypatch: pyte
         stage.manager.started.append(name)
 
     async def body() -> None:
-        monkeypatch.setattr(unit, "HELLO", 0.1)
+        monkeypatch.setattr(starting, "HELLO", 0.1)
         monkeypatch.setattr(stage.manager, "start", nothing)
         caller, _ = await stage.modems("100", "200")
         view = await stage.dialled(caller, "200")
@@ -325,6 +325,29 @@ def test_a_machine_that_sleeps(stage: UnitStage) -> None:
         sleeper.after()
         await stage.state(modem, ModemState.READY)
         assert stage.told.states[modem][before:] == ["resetting", "ready"]
+
+    stage.run(body, ECHO)
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["while its call ends", "while it is initialised"])
+def test_a_modem_that_still_hangs_up_when_the_machine_wakes_is_probed_afterwards(stage: UnitStage, ended: bool) -> None:
+    async def body() -> None:
+        call, stream = await _talk(stage)
+        modem = _id(stage, "100")
+        sleeper = Sleeper(stage.registry)
+        going = asyncio.create_task(sleeper.before())
+        await stage.state(modem, ModemState.HANGING_UP)
+        if ended:
+            await stage.ended(call)
+        going.cancel()  # logind waits no longer
+        await asyncio.wait({going})
+        assert stage.view(modem).state is ModemState.HANGING_UP
+        sleeper.after()
+        seen = len(stage.told.states[modem])
+        await stage.told.until(lambda: len(stage.told.states[modem]) >= seen + 3, "probed again")
+        assert stage.told.states[modem][seen:] == ["ready", "resetting", "ready"]
+        assert stage.call(call).end_reason is EndReason.SHUTDOWN
+        await stream.end()
 
     stage.run(body, ECHO)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import re
@@ -25,6 +26,7 @@ from dialupd.io.notify import Notifier
 from dialupd.io.store import Store
 from dialupd.io.udev import Devices
 from dialupd.model import Device
+from dialupd.sessions.runners import InUnits
 from dialupd.system import AsService
 from dialupd.units import UnitError
 from dialupd.wishes import WishKeeper
@@ -86,9 +88,30 @@ class Manager:
         found = UNIT.fullmatch(unit)
         assert found is not None, unit
         self.started.append(unit)
-        self.running[unit] = self._spawn(unit, found[1], found[2])
+        self.heard()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
+            address = str(self._directory / f"ready-{found[2]}-{found[1]}")
+            notify.bind(address)
+            process = self.running[unit] = self._spawn(unit, found[1], found[2], address)
+            await self._begun(unit, process, notify)
 
-    def _spawn(self, unit: str, kind: str, call: str) -> subprocess.Popen[bytes]:
+    async def _begun(self, unit: str, process: subprocess.Popen[bytes], notify: socket.socket) -> None:
+        """Type=notify: until it says that it is ready, or has ended."""
+        said, ended = asyncio.Event(), os.pidfd_open(process.pid)
+        for fd in (notify.fileno(), ended):
+            self._loop.add_reader(fd, said.set)
+        try:
+            await said.wait()
+            with contextlib.suppress(BlockingIOError):
+                if notify.recv(4096) == b"READY=1":
+                    return
+        finally:
+            for fd in (notify.fileno(), ended):
+                self._loop.remove_reader(fd)
+            os.close(ended)
+        raise UnitError(f"{unit} was not started: its program ended with status {process.wait()}")
+
+    def _spawn(self, unit: str, kind: str, call: str, notify: str) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "dialupd.helper", "--config", str(self._directory / "dialupd.toml")]
         argv += [
             "--run-directory",
@@ -100,8 +123,16 @@ class Manager:
             kind,
             call,
         ]
+        own = self._directory / f"unit-{call}"
+        own.mkdir(mode=0o700, exist_ok=True)
         with open(self._directory / f"{unit}.log", "wb") as log:
-            return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "RUNTIME_DIRECTORY": str(own), "NOTIFY_SOCKET": notify},
+            )
 
     async def stop(self, unit: str) -> None:
         process = self.running.get(unit)
@@ -190,6 +221,13 @@ class UnitStage(Stage):
     def unplug(self, number: str) -> None:
         """The next daemon does not find the modem."""
         del self._devices[number]
+
+    async def prepared(self, call: int) -> None:
+        """Wait until the unit that was started early for the call waits for its line."""
+        runner = self.system.runner
+        assert isinstance(runner, InUnits)
+        await self.told.until(lambda: any(f"@{call}." in unit for unit in self.manager.started), "its start")
+        await runner._prepared[call].asked()
 
     def kill(self, unit: str) -> None:
         os.kill(self.manager.running[unit].pid, signal.SIGKILL)

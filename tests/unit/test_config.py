@@ -119,7 +119,7 @@ proxy-arp = true
 max-sessions = 4
 
 [session.dialin.radius]
-servers = ["10.0.0.1", "radius.example:1645", "[::1]:1812", "[::2]"]
+servers = ["10.0.0.1", "radius.example:1645"]
 secret-file = "/etc/dialupd/secrets/radius"
 accounting = false
 nas-identifier = "rack"
@@ -233,13 +233,14 @@ def test_every_key_arrives() -> None:
             name="dialin",
             role=Role.SERVER,
             local="172.16.1.1",
+            ipv6=False,
             pool=("172.16.1.2", "172.16.1.9"),
             auth=(Auth.CHAP, Auth.MSCHAP_V2),
             dns_servers=("10.0.0.1",),
             proxy_arp=True,
             max_sessions=4,
             radius=Radius(
-                (("10.0.0.1", 1812), ("radius.example", 1645), ("::1", 1812), ("::2", 1812)),
+                (("10.0.0.1", 1812), ("radius.example", 1645)),
                 secret_file="/etc/dialupd/secrets/radius",
                 accounting=False,
                 nas_identifier="rack",
@@ -438,6 +439,18 @@ CASES = [
         "session.s.radius.servers[1]: 'h:0' is not a host with its port",
     ),
     (
+        SERVER + "auth = ['pap']\nradius = { servers = ['h', '[::1]'], secret-file = '/x' }",
+        "session.s.radius.servers[2]: '[::1]' is an IPv6 address; pppd's plugin asks servers by IPv4 only",
+    ),
+    (
+        SERVER + "auth = ['pap']\nradius = { servers = ['h:65535'], secret-file = '/x' }",
+        "session.s.radius.servers[1]: 'h:65535' is not a host with its port",
+    ),
+    (
+        SERVER + "auth = ['pap']\nradius = { servers = ['a', 'b', 'c', 'd', 'e'], secret-file = '/x' }",
+        "session.s.radius.servers: has 5 servers; at most 4 can be asked in time",
+    ),
+    (
         SERVER + "auth = ['pap']\nradius = { servers = ['h'] }",
         "session.s.radius: needs the key 'secret-file' or 'secret-",
     ),
@@ -459,6 +472,7 @@ CASES = [
         PPP + "login = [{ expect = 'a', sent = 'b' }]",
         "session.s.login[1].sent: is not a known key of a step; did you mean 'send'?",
     ),
+    (PPP + "login = [['a', 'b']]\nlogin-abort = ['']", "session.s.login-abort[1]: '' is not printable text of 1"),
     (PPP + "login = [['a', '{usr}']]", "session.s.login[1]: '{usr}' is not {user} or {password}"),
     (SERVER, "session.s: needs the key 'auth' with role = \"server\": "),
     (
@@ -594,6 +608,19 @@ def test_defaults_are_read_back_from_the_table() -> None:
         + "".join(f"retry.{key} = {written[key]}\n" for key in ("first", "max", "attempts", "per-day"))
     )
     assert read(text) == read(MODEM + PPP + "[policy.p]\nmode = 'originate'\nnumbers = ['1']\nsession = 's'\n")
+
+
+def test_callers_get_ipv6_only_where_it_is_written() -> None:
+    server = SERVER + "auth = []\n"
+    assert [config.ipv6 for text in (PPP, server, server + "ipv6 = true") for config in ppp_sessions(text)] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def ppp_sessions(text: str) -> list[PppSession]:
+    return [session for session in read(text).sessions.values() if isinstance(session, PppSession)]
 
 
 def keys_of(section: Section) -> set[str]:

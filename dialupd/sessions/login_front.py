@@ -1,10 +1,14 @@
-"""login(1) for everybody but root: asks for the password, and has login do the rest.
+"""In login(1)'s place: asks for the password, keeps out root, says who is to be called back, and has login do the rest.
 
-A program by itself, which agetty runs as `python3 -I nologin_root.py UNTIL NAME` in login's place; UNTIL is on the
-monotonic clock.  The password is checked by PAM's service `login`, as login would.  Whoever wants to be root sees what
-everybody with a wrong password sees: the same questions, the same pause, the same words, and PAM gets a password that
-is none, so nothing can be learned from it either.  Accounts without a password are refused too: a telephone line is
-not the console.  After three tries, or at UNTIL, the program ends and so does the call.
+A program by itself, which agetty runs as `python3 -I login_front.py UNTIL ROOT FD USERS NAME`; UNTIL is on the
+monotonic clock, ROOT is `root` where root may log in.  The password is checked by PAM's service `login`, as login
+would.  Where root may not, whoever wants to be root sees what everybody with a wrong password sees: the same questions,
+the same pause, the same words, and PAM gets a password that is none, so nothing can be learned from it either.
+Accounts without a password are refused too: a telephone line is not the console.  After three tries, or at UNTIL, the
+program ends and so does the call.
+
+USERS, joined by commas, are called back: once one of them has proved who he is, and his account is in order, FD gets
+his name, and he is asked to hang up.  FD and USERS are `-` where nobody is.
 """
 
 from __future__ import annotations
@@ -28,10 +32,13 @@ _SUCCESS: Final = 0
 _CONV_ERR: Final = 19
 _USER: Final = 2
 _TTY: Final = 3
+_NEW_AUTHTOK_REQD: Final = 12  # pam_acct_mgmt: he may come in, and needs another password
 _ECHO_OFF: Final = 1
 _ECHO_ON: Final = 2
 _DISALLOW_NULL_AUTHTOK: Final = 1
 
+# Seconds for the last words to reach him through two modems, and for him to hang up by himself.
+_HEARD: Final = 3.0
 _LONGEST: Final = 512
 # As OpenSSH does it: a password that cannot be typed.
 _NO_PASSWORD: Final = b"\b\n\r\177INCORRECT"
@@ -62,18 +69,22 @@ class Left(Exception):
     """Nobody is there any more."""
 
 
-def main(until: float, name: str) -> int:
-    """Does not return when somebody has logged in; 1 when nobody has."""
+def main(until: float, root_may: bool, told: int, called_back: frozenset[str], name: str) -> int:
+    """Does not return when somebody has logged in; 0 when he is called back, 1 when nobody has."""
     # Python has set these otherwise, and they would stay so in the user's shell.
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    if told >= 0:
+        os.set_inheritable(told, False)  # neither login nor the user's shell can name anybody
     signal.setitimer(signal.ITIMER_REAL, max(0.1, until - time.monotonic()))
     syslog.openlog("dialupd-login", syslog.LOG_PID, syslog.LOG_AUTH)
     try:
         for tried in range(TRIES):
             if tried:
                 name = _ask(f"{os.uname().nodename} login: ").decode("utf-8", "surrogateescape")
-            user = authenticate(name)
+            user = authenticate(name, called_back, root_may=root_may)
+            if user in called_back:
+                return _call_back(user, told)
             if user:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 os.environ.pop("LC_CTYPE", None)  # of Python's own making, where no locale is set
@@ -84,13 +95,22 @@ def main(until: float, name: str) -> int:
     return 1
 
 
-def authenticate(name: str) -> str:
-    """Who `name` has proved to be, "" for nobody, and for root in any case; raises Left."""
-    root = _is_root(name)
+def _call_back(user: str, told: int) -> int:
+    os.write(told, user.encode())
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    syslog.syslog(syslog.LOG_NOTICE, f"{user} has given his password to be called back, {os.ttyname(0)}")
+    _say("\nYou will be called back at the number that is on file; hang up now.\n")
+    time.sleep(_HEARD)  # a hang-up ends it sooner
+    return 0
+
+
+def authenticate(name: str, called_back: frozenset[str], *, root_may: bool) -> str:
+    """Who `name` has proved to be, "" for nobody, and for root where root may not; raises Left."""
+    root = not root_may and _is_root(name)
     if root:
         syslog.syslog(syslog.LOG_NOTICE, f"root is not let in over a modem, {os.ttyname(0)}")
-    user = _Dialogue(name, root=root).run()
-    return "" if root or _is_root(user) else user
+    user = _Dialogue(name, called_back, root=root).run()
+    return "" if root or (not root_may and _is_root(user)) else user
 
 
 def _is_root(name: str) -> bool:
@@ -100,11 +120,21 @@ def _is_root(name: str) -> bool:
         return False
 
 
-class _Dialogue:
-    """One question to PAM; its further questions go to the terminal."""
+def _account(name: str) -> str:
+    """The account's own name: directories may take other spellings, such as ANN for ann, for the same one."""
+    try:
+        return pwd.getpwnam(name).pw_name
+    except (KeyError, ValueError):
+        return name
 
-    def __init__(self, name: str, *, root: bool) -> None:
+
+class _Dialogue:
+    """One question to PAM; its further questions go to the terminal.  Who is `called_back` needs a valid account too:
+    the others' accounts are login's to judge."""
+
+    def __init__(self, name: str, called_back: frozenset[str], *, root: bool) -> None:
         self._name = os.fsencode(name)
+        self._called_back = called_back
         self._root = root
         self._left = False
         self._pam: Any = ctypes.CDLL("libpam.so.0")
@@ -127,7 +157,11 @@ class _Dialogue:
                 done = self._pam.pam_get_item(handle, _USER, ctypes.byref(user))
             if self._left:
                 raise Left
-            return os.fsdecode(user.value) if done == _SUCCESS and user.value else ""
+            who = _account(os.fsdecode(user.value)) if done == _SUCCESS and user.value else ""
+            if who in self._called_back:
+                done = self._pam.pam_acct_mgmt(handle, 0)
+                return who if done in (_SUCCESS, _NEW_AUTHTOK_REQD) else ""
+            return who
         finally:
             self._pam.pam_end(handle, done)
 
@@ -179,4 +213,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), sys.argv[2]))
+    _, _until, _root, _fd, _users, _name = sys.argv
+    _named = frozenset() if _users == "-" else frozenset(_users.split(","))
+    sys.exit(main(float(_until), _root == "root", -1 if _fd == "-" else int(_fd), _named, _name))
