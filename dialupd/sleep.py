@@ -2,8 +2,8 @@
 
 A sleeping machine answers nobody, and its modems may lose their power.  By default calls are hung up before, in order;
 `daemon.suspend = "keep"` leaves them to the far end's patience.  No policy dials between the two.  On waking every
-modem that is not on a call is probed again, and devices are looked for, as either may have changed unseen; a policy
-that keeps a link up dials again.
+modem is probed again, one that is on a call or still hangs up as soon as that is over, and devices are looked for, as
+either may have changed unseen; a policy that keeps a link up dials again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Sleeper:
         for modem in self._registry.present():
             if allows(modem.state, ModemEvent.RESET):
                 modem.move(ModemEvent.RESET, "the machine has slept")
-            elif modem.state is ModemState.HANGING_UP and modem.ending.reason is EndReason.SHUTDOWN:
+                continue
+            modem.stale = True
+            if modem.state is ModemState.HANGING_UP and modem.ending.reason is EndReason.SHUTDOWN:
                 modem.dialled_policy = None  # its end is still to come, and must not have the policy rest
         self._registry.rescan()

@@ -7,13 +7,16 @@ its sessions and bind its drivers, and the descriptor store keeps its calls over
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from dialupd.inheritance import Inheritance
+from dialupd.io import resolvconf
 from dialupd.io.fdstore import FdStore
 from dialupd.io.notify import Notifier
+from dialupd.io.resolvconf import ResolvConfError
 from dialupd.io.usbserial import BindError, UsbSerial
 from dialupd.sessions.base import RuntimePaths
 from dialupd.sessions.callfile import sweep
@@ -53,6 +56,8 @@ class ByHand:
 
     def __init__(self, paths: RuntimePaths, notifier: Notifier) -> None:
         sweep(paths.run_directory)
+        with contextlib.suppress(ResolvConfError):  # the next PPP session tries again, and tells
+            resolvconf.tidy(paths.resolv_conf)
         self.runner: Runner = Children(paths)
         self.store = FdStore(notifier, keeps=False)
         self.inheritance = Inheritance({}, self.store)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dialupd.config.values import CLIENT, ClientSession
+from dialupd.config.values import CLIENT, ClientSession, PlainSession
 from dialupd.events import DEFECT
 from dialupd.io.journal import about, marked
 from dialupd.io.port import Port, PortError, PortFault
@@ -25,7 +25,8 @@ from dialupd.modem.line import ConnectedLine
 from dialupd.modem.owner import Activity, Ending, Modem, Step
 from dialupd.modem.ready import away, binding, failed, for_ever, initialise, probing
 from dialupd.modem.redialer import Entry
-from dialupd.modem.requests import begin_call
+from dialupd.modem.requests import begin_call, call_back
+from dialupd.modem.waiting import between_calls, calling_back
 from dialupd.policy import Answer, Reject, Stop, answer_decision
 from dialupd.sessions.base import CallFacts, SessionEnd
 from dialupd.sessions.unit import kind_of
@@ -43,9 +44,13 @@ async def idle(modem: Modem) -> Step:
     if modem.applied != modem.entry:
         known = modem.applied is not None
         return Step(ModemEvent.RESET, "the configuration has changed" if known else "it must be set up anew")
+    if modem.stale:
+        return Step(ModemEvent.RESET, "the machine has slept")
     blocked = modem.state is ModemState.BLOCKED
     policy, host = modem.policy, modem.host
     modem.show(replace(modem.view, policy=policy.name if policy else "", attempts=0, next_attempt=0))
+    if step := await calling_back(modem):
+        return step
     if policy is None or host.suspended(policy.name):
         return Step(ModemEvent.UNBLOCK, "its policy does not dial") if blocked else await for_ever()
     loop = asyncio.get_running_loop()
@@ -77,7 +82,9 @@ async def idle(modem: Modem) -> Step:
             await asyncio.sleep(host.until_tomorrow())
             return Step(ModemEvent.UNBLOCK, "a new day")
         case _:
-            return Step(ModemEvent.UNBLOCK, "its policy does not dial by itself") if blocked else await for_ever()
+            if blocked:
+                return Step(ModemEvent.UNBLOCK, "its policy does not dial by itself")
+            return await between_calls(modem)
 
 
 async def ringing(modem: Modem) -> Step:
@@ -87,8 +94,9 @@ async def ringing(modem: Modem) -> Step:
     if policy is not None and not modem.host.suspended(policy.name):
         caller = modem.caller
         number = caller.number or ("" if caller.withheld else None)
-        match answer_decision(policy, modem.view.rings, number):
+        match answer_decision(policy, modem.view.rings, number, call.began_at, modem.first_call):
             case Answer():
+                modem.first_call = None
                 modem.plan = calling.Plan(calling.ANSWER, policy.timeout)
                 call.answering(policy.session or CLIENT, policy.name)
                 return Step(ModemEvent.ANSWER, f"the policy {policy.name} answers")
@@ -99,8 +107,7 @@ async def ringing(modem: Modem) -> Step:
             case _:
                 pass
     await asyncio.sleep(timing.RING_TIMEOUT)
-    modem.end_call(EndReason.NO_ANSWER, "the caller gave up before anybody answered")
-    return Step(ModemEvent.RINGS_END, "the rings have stopped")
+    return Step(ModemEvent.RINGS_END, modem.rang("the rings have stopped"))
 
 
 # -- a call
@@ -116,7 +123,9 @@ async def establishing(modem: Modem) -> Step:
     assert plan is not None, "a call is begun with its plan"
     if plan.modulation:
         modem.applied = None
-    plan = replace(plan, blind=modem.memory.blind)
+    plan = replace(plan, blind=modem.memory.blind and not plan.needs_tone)
+    if session := modem.host.session(call.view.session):
+        modem.host.runner.prepare(session, call.view.call)
     try:
         outcome = await calling.establish(channel, plan)
     except PortError as error:
@@ -171,7 +180,7 @@ async def connected(modem: Modem) -> Step:
         return Step(ModemEvent.HANG_UP, modem.ending.detail)
     end = task.result()
     lost = end.reason is EndReason.REMOTE_HANGUP
-    modem.ending = Ending(end.reason, end.detail, in_command_state=lost)
+    modem.ending = Ending(end.reason, end.detail, in_command_state=lost, hopeless=end.hopeless)
     event = ModemEvent.CARRIER_LOST if lost else ModemEvent.HANG_UP
     return Step(event, end.detail or end.reason)
 
@@ -201,17 +210,21 @@ async def _begin_session(modem: Modem, channel: Channel) -> asyncio.Task[Session
         connect=modem.connect_text,
     )
     line = ConnectedLine(port, shows_carrier, early)
-    kept = Kept(
-        device=port.path,
-        kind=kind_of(config),
-        connected=int(call.connected_at * 1000),
-        counted=modem.dialled_policy.name if modem.dialled_policy else "",
-        connect_text=modem.connect_text,
-        shows_carrier=int(shows_carrier),
-        streams=int(isinstance(config, ClientSession)),
-    )
+
+    def described(plain: PlainSession) -> bytes:
+        kept = Kept(
+            device=port.path,
+            kind=kind_of(plain),
+            connected=int(call.connected_at * 1000),
+            counted=modem.dialled_policy.name if modem.dialled_policy else "",
+            connect_text=modem.connect_text,
+            shows_carrier=int(shows_carrier),
+            streams=int(isinstance(plain, ClientSession)),
+        )
+        return memo(kept, call.view, modem.view)
+
     runner = modem.host.runner
-    call.session = session = runner.session(config, line, facts, call.progress, memo(kept, view, modem.view))
+    call.session = session = runner.session(config, modem.host.session, line, facts, call.progress, described)
     context = marked(CALL=view.call)
     return asyncio.create_task(session.run(), name=f"{modem.id}: session {view.session}", context=context)
 
@@ -230,21 +243,26 @@ async def _carrier_shows(port: Port) -> bool:
 
 async def hanging_up(modem: Modem) -> Step:
     """End the session in good order, bring the modem back to command state, and initialise it for the next call."""
+    if modem.call is not None:
+        modem.host.runner.forget(modem.call.view.call)
     await _end_session(modem)
     channel, ending = modem.channel, modem.ending
     if channel is None:
-        modem.end_call(EndReason.MODEM_LOST)
+        ending = ending.modem_lost()
+        modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, "the port is gone")
     try:
         await _line_down(channel, ending)
     except (PortError, PortLost) as error:
+        text = f"the modem went away: {error}"
         lost = isinstance(error, PortLost) or error.reason in (PortFault.GONE, PortFault.IO)
-        modem.end_call(EndReason.MODEM_LOST if lost else ending.reason, f"the modem went away: {error}")
-        return Step(ModemEvent.FAULT, f"the modem went away: {error}")
+        ending = ending.modem_lost(text) if lost else replace(ending, detail=ending.detail or text)
+        modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
+        return Step(ModemEvent.FAULT, text)
     except HangUpFailed as error:
-        modem.end_call(ending.reason, ending.detail)
+        modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, str(error))
-    modem.end_call(ending.reason, ending.detail)
+    modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
     try:
         if modem.applied == modem.entry:
             await initialise(modem, modem.entry, channel, modem.findings)
@@ -292,10 +310,14 @@ async def _end_session(modem: Modem) -> None:
         return
     if defect := task.exception():
         log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect, extra=about(DEFECT))
-    elif by_itself and modem.carrier_lost.is_set():
+        return
+    if user := task.result().call_back:
+        call_back(modem, user)
+    if modem.carrier_lost.is_set() and (by_itself or modem.ending.reason is EndReason.REMOTE_HANGUP):
         # Who breaks off a session hangs up at once: the session knows why, the carrier only that.
         end = task.result()
-        modem.ending = replace(modem.ending, reason=end.reason, detail=end.detail)
+        detail = end.detail or (modem.ending.detail if end.reason is modem.ending.reason else "")
+        modem.ending = replace(modem.ending, reason=end.reason, detail=detail, hopeless=end.hopeless)
 
 
 ACTIVITIES: Mapping[ModemState, Activity] = {

@@ -22,6 +22,8 @@ class Call:
 
     def __init__(self, view: CallView, publish: Publish, now: Callable[[], int]) -> None:
         self.view = view
+        self.began_at = asyncio.get_running_loop().time()
+        """Loop time of the dialling or of the first ring."""
         self.connected_at = 0.0
         """Loop time when the line came up."""
         self._session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
@@ -108,6 +110,7 @@ class Call:
         self.set(
             replace(
                 view,
+                session=view.session if news.session is None else news.session,
                 session_state=view.session_state if news.session_state is None else news.session_state,
                 interface=view.interface if news.interface is None else news.interface,
                 local_address=view.local_address if news.local_address is None else news.local_address,

@@ -19,6 +19,7 @@ from dialupd.at.results import Final
 from dialupd.model import EndReason
 from dialupd.modem import timing
 from dialupd.modem.channel import Channel, NoReply
+from dialupd.sessions.auto import FAX_CALLS
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,15 @@ class Plan:
     """A call to be placed or answered.
 
     `command` is the AT line, `shown` the same as it may be logged, `timeout` the seconds from its sending to CONNECT;
-    `blind` dials without a dial tone.
+    `blind` dials without a dial tone, which `needs_tone` forbids: then who is on the line already is not taken for who
+    was to be called.
     """
 
     command: str
     timeout: float
     modulation: str = ""
     blind: bool = False
+    needs_tone: bool = False
     shown: str = ""
 
 
@@ -125,12 +128,14 @@ async def _attempt(channel: Channel, plan: Plan) -> Outcome:
         except NoReply:
             return Failed(EndReason.TIMEOUT, f"no answer from the modem in {plan.timeout:g} s", aborting=True)
         code = reply.result.code
+        if code is Final.FAX or (code is Final.CONNECT and reply.result.detail.startswith("FAX")):
+            return Failed(*OUTCOMES[Final.FAX]) if dials else Failed(FAX_CALLS.reason, FAX_CALLS.detail)
         if code is Final.CONNECT:
             return Connected(connection(reply.result.detail, reply.information), reply.result.detail, blind)
         if code is Final.NO_CARRIER and again_stale and loop.time() - begun < timing.STALE:
             log.info("%s: NO CARRIER came too soon to be of this call; trying once more", channel.port.path)
             again_stale = False
-        elif code is Final.NO_DIALTONE and not blind and dials:
+        elif code is Final.NO_DIALTONE and not blind and dials and not plan.needs_tone:
             log.info("%s: no dial tone was recognised; dialling once without waiting for it", channel.port.path)
             blind = True
             try:

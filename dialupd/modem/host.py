@@ -12,6 +12,7 @@ from dialupd.config.values import Session as SessionConfig
 from dialupd.io.port import Port
 from dialupd.model import CallView, Device, ModemView
 from dialupd.modem.call import Call
+from dialupd.modem.callback import Counted
 from dialupd.modem.loan import Loan
 from dialupd.modem.redialer import Redialer
 from dialupd.sessions.runners import Runner
@@ -31,6 +32,7 @@ class Memory:
     blind: bool = False
     """The line has a dial tone that the modem does not know: dial without waiting for it."""
     redialer: Redialer = field(default_factory=Redialer)
+    called_back: Counted = field(default_factory=Counted)
 
 
 class Host(Protocol):

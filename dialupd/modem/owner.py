@@ -20,10 +20,12 @@ from dialupd.io.port import Lost
 from dialupd.model import CallState, CallView, Device, Direction, EndReason, ModemState, ModemView
 from dialupd.modem import timing
 from dialupd.modem.call import Call
+from dialupd.modem.callback import CallBacks
 from dialupd.modem.calling import Plan
 from dialupd.modem.channel import Channel
 from dialupd.modem.host import Host, Memory
 from dialupd.modem.probe import Findings
+from dialupd.policy import NEVER_GOOD, FirstCall, first_call
 from dialupd.sessions.base import SessionEnd
 from dialupd.states import BOUNDED, IDLE, IN_CALL, ModemEvent, allows, modem_next
 
@@ -44,6 +46,13 @@ class Ending:
     detail: str = ""
     in_command_state: bool = False
     aborting: bool = False
+    hopeless: bool = False
+
+    def modem_lost(self, detail: str = "") -> Ending:
+        """The same when the modem is gone too: whatever forbids a further call stays the reason."""
+        if self.hopeless or self.reason in NEVER_GOOD:
+            return self
+        return Ending(EndReason.MODEM_LOST, detail)
 
 
 Activity = Callable[["Modem"], Awaitable[Step]]
@@ -73,6 +82,9 @@ class Modem:
         self.call: Call | None = None
         self.dialled_policy: Policy | None = None
         """The policy that the outgoing call counts for."""
+        self.call_backs = CallBacks(view.id, memory.called_back)
+        self.first_call: FirstCall | None = None
+        """A call that has rung in vain and announces a second one; its times are the loop's."""
         self.ending = Ending(EndReason.MODEM_ERROR)
         self.session_task: asyncio.Task[SessionEnd] | None = None
         self.connect_text = ""
@@ -80,6 +92,8 @@ class Modem:
         self.carrier_lost = asyncio.Event()
         self.collided = False
         """The line rang while we were dialling."""
+        self.stale = False
+        """What is known of the modem may not be true any more: it is probed again as soon as it is idle."""
         self.failures = 0
         self.unplugged = False
         self.caller = CallerId()
@@ -162,13 +176,16 @@ class Modem:
         if session is not None:
             session.cancel()
             await asyncio.wait({session})
+        self.call_backs.cancel("its modem is gone, or the daemon ends")
         if self._kept:
             channel, self.channel = self.channel, None
             if channel is not None:
                 channel.port.leave()
             return
-        known = self.state is ModemState.HANGING_UP and not self.unplugged
-        self.end_call(self.ending.reason if known else EndReason.MODEM_LOST)
+        ending = self.ending if self.state is ModemState.HANGING_UP else Ending(EndReason.MODEM_LOST)
+        if self.unplugged:
+            ending = ending.modem_lost()
+        self.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
         self.close_port()
 
     def turn(self) -> None:
@@ -281,9 +298,19 @@ class Modem:
         self.show(replace(self.view, caller_id=self.caller.number))
 
     def rings_end(self, why: str) -> None:
-        """The line has stopped ringing, or the call is not for us."""
-        self.end_call(EndReason.NO_ANSWER, why)
-        self.move(ModemEvent.RINGS_END, why)
+        """The line has stopped ringing."""
+        self.move(ModemEvent.RINGS_END, self.rang(why))
+
+    def rang(self, why: str) -> str:
+        """End a call that has rung in vain; what comes next, for whoever looks at the modem."""
+        policy = self.policy
+        if policy is not None and self.host.suspended(policy.name):
+            policy = None
+        self.first_call = first_call(policy, self.view.rings, self.caller.number, self._loop.time())
+        self.end_call(EndReason.NO_ANSWER, "the caller gave up before anybody answered")
+        if policy is None or self.first_call is None:
+            return why
+        return f"{why}; who calls again within {policy.ring_back:g} s is answered"
 
     def ignore_rings(self) -> None:
         """Do not take the rings that still come for a new call."""
@@ -307,17 +334,27 @@ class Modem:
         self.show(replace(self.view, call=call.view.call))
         return call
 
-    def end_call(self, reason: EndReason, detail: str = "") -> None:
-        """The call in progress, if any, is over."""
+    def end_call(self, reason: EndReason, detail: str = "", *, hopeless: bool = False) -> None:
+        """The call in progress, if any, is over; `hopeless`: its policy does not dial again by itself."""
         call, self.call = self.call, None
         self.caller = CallerId()
         self.plan = None
         policy, self.dialled_policy = self.dialled_policy, None
         if call is None:
             return
+        self.host.runner.forget(call.view.call)
         call.end(reason, detail)
         view = call.view
+        self.call_backs.ended(reason, self._loop.time(), connected=view.connect_time > 0)
         if policy is not None:
             connected = (view.end_time - view.connect_time) / 1e6 if view.connect_time else 0.0
             before = self.host.calls_today(self.id, policy)
-            self.memory.redialer.ended(policy, reason, connected, self._loop.time(), self.host.today(), before)
+            self.memory.redialer.ended(
+                policy,
+                reason,
+                connected,
+                self._loop.time(),
+                self.host.today(),
+                before,
+                hopeless=detail if hopeless else "",
+            )

@@ -51,6 +51,7 @@ async def probing(modem: Modem) -> Step:
         return Step(ModemEvent.DISABLE, "disabled by a person")
     reset = modem.state is ModemState.RESETTING
     modem.close_port()
+    modem.stale = False
     entry = modem.entry  # it may change meanwhile; `idle` then sees that another one is applied
     try:
         findings = await _find(modem, entry, reset=reset)
@@ -151,6 +152,7 @@ async def failed(modem: Modem) -> Step:
 async def away(modem: Modem) -> Step:
     """Disabled, lent out or unsupported: the port is closed and nothing is done."""
     modem.close_port()
+    modem.call_backs.cancel(f"the modem is {modem.state}")
     modem.applied = None
     modem.show(replace(modem.view, attempts=0, next_attempt=0))
     return await for_ever()

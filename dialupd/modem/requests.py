@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 
 from dialupd.at.dialstring import clean, masked, may_be, touches_line
 from dialupd.at.results import Final, Result
 from dialupd.at.secrecy import hidden
-from dialupd.config.values import CLIENT, ClientSession, Mode, Policy
+from dialupd.config.values import CLIENT, ClientSession, LoginSession, Mode, Policy
 from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
 from dialupd.modem import calling, probe, timing
+from dialupd.modem.callback import CallBack
 from dialupd.modem.channel import NoReply, PortLost
 from dialupd.modem.loan import Loan
 from dialupd.modem.owner import Ending, Modem
@@ -76,6 +78,30 @@ def begin_call(modem: Modem, policy: Policy, number: str) -> None:
     _prepare(modem, clean(number), DialOptions(), policy, policy)
 
 
+def call_back(modem: Modem, user: str) -> None:
+    """A user has logged in on the call that ends now, to be called back."""
+    call = modem.call
+    assert call is not None, "a session has a call"
+    if call.view.direction is Direction.INCOMING:
+        modem.call_backs.wanted(user, call.view.session, call.view.policy, asyncio.get_running_loop().time())
+
+
+def begin_call_back(modem: Modem, wish: CallBack) -> None:
+    """Prepare the call to a user's number; raises DialupError where it is not to be placed any more."""
+    session = modem.host.session(wish.session)
+    number = dict(session.callback).get(wish.user) if isinstance(session, LoginSession) else None
+    if number is None:
+        raise DialupError(ErrorKind.NOT_FOUND, f"the session {wish.session} has no number of his any more")
+    if modem.host.suspended(wish.policy):
+        raise DialupError(ErrorKind.BLOCKED, "its policy is suspended, or the machine goes to sleep")
+    # The policy by which he called in: it bounds this call too.
+    policy = modem.host.policy(wish.policy)
+    _prepare(modem, clean(number), DialOptions(session=wish.session), policy, None)
+    # Where the exchange leaves the line to the caller until he hangs up too, he may wait there for this call.
+    assert modem.plan is not None
+    modem.plan = replace(modem.plan, needs_tone=True)
+
+
 def _dial(modem: Modem, number: str, options: DialOptions, policy: Policy | None, counted: Policy | None) -> int:
     call = _prepare(modem, number, options, policy, counted)
     modem.move(ModemEvent.DIAL, f"dialling {masked(number, modem.host.masking)}")
@@ -115,6 +141,7 @@ def hang_up(modem: Modem, reason: EndReason = EndReason.LOCAL_HANGUP) -> None:
         case ModemState.HANGING_UP:
             return
         case ModemState.RINGING:
+            modem.first_call = None
             modem.ignore_rings()
             modem.ending = Ending(
                 EndReason.REJECTED if reason is EndReason.LOCAL_HANGUP else reason, in_command_state=True

@@ -74,3 +74,13 @@ besides."""
 
 SHUTDOWN = 15.0
 """For all calls to be hung up in order when the daemon ends; systemd's own limit is 90 s."""
+
+CALL_BACK_PAUSE = 8.0
+"""From the end of any call to a call back: the exchange frees the line, and the caller's modem gets ready to answer."""
+
+CALL_BACK_AGAIN = 60.0
+"""From one try of a call back to the next: an engaged line is free, a modem initialised, a caller back from his
+telephone."""
+
+CALL_BACK_LATEST = 600.0
+"""After this long nobody waits for his call any more."""

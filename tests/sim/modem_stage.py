@@ -70,6 +70,8 @@ QUICK = {
     "RETRY_MAX": 0.4,
     "SESSION_STOP": 2.0,
     "SHUTDOWN": 8.0,
+    "CALL_BACK_PAUSE": 0.1,
+    "CALL_BACK_AGAIN": 0.2,
 }
 EXCHANGE = Timing(
     ring_interval=0.1, connect_time=0.02, dial_time=0.005, answer_delay=0.01, second=SECOND, abort_grace=0.002
@@ -376,7 +378,8 @@ def _no_udev(present: Callable[[Device], None], gone: Callable[[str], None]) -> 
 
 def _hurried(policy: Policy) -> Policy:
     retry = replace(policy.retry, first=policy.retry.first * SECOND, max=policy.retry.max * SECOND)
-    return replace(policy, timeout=policy.timeout * SECOND, max_duration=policy.max_duration * SECOND, retry=retry)
+    hurried = {name: getattr(policy, name) * SECOND for name in ("timeout", "max_duration", "ring_back")}
+    return replace(policy, **hurried, retry=retry)
 
 
 @pytest.fixture

@@ -29,3 +29,16 @@ def test_who_gives_up_in_that_moment_is_not_answered_again(
 
     stage.run(body, ANSWER + entry("200", "in"))
     assert caplog.text.count("> ATA") == 1
+
+
+@pytest.mark.parametrize("answer", ["FAX", "+FCO", "CONNECT FAX"])
+def test_a_fax_machine_that_calls_gets_no_session(stage: Stage, answer: str) -> None:
+    async def body() -> None:
+        modem, dce = await stage.scripted("300", {"ATA": f"\r\n{answer}\r\n"})
+        dce.say("\r\nRING\r\n")
+        (call,) = await stage.calls(1)
+        assert (call.end_reason, call.connect_time) == (EndReason.FAX, 0)
+        assert "a fax machine calls" in call.detail
+        await stage.state(modem, ModemState.READY)
+
+    stage.run(body, ANSWER + entry("300", "in"))

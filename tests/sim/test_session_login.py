@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import re
+import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +17,12 @@ import pytest
 from session_line import FACTS, PATIENCE, PtyLine, Record, line, run
 
 from dialupd.config.values import LoginSession
+from dialupd.io.child import Child
 from dialupd.model import EndReason, SessionState
-from dialupd.sessions import nologin_root
+from dialupd.sessions import login_front
 from dialupd.sessions.base import Line, RuntimePaths, Session
 from dialupd.sessions.getty import agetty, caller_host
+from dialupd.sessions.relay import Relay
 from dialupd.sessions.start import make_session
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs agetty")
@@ -34,17 +40,20 @@ ACCOUNTS = {
 root:x:0:0::/root:/bin/sh
 toor:x:0:0::/root:/bin/sh
 ann:x:4242:4242::/:/bin/sh
+old:x:4244:4244::/:/bin/sh
 none:x:4243:4243::/:/bin/sh
 """,
     "shadow": f"""
 root:{TOOR}:19000::::::
 toor:{TOOR}:19000::::::
 ann:{SESAME}:19000::::::
+old:{SESAME}:19000:::::1:
 none::19000::::::
 """,
     "pam.d/login": """
 auth required pam_unix.so nullok nodelay
 account required pam_unix.so
+session optional pam_lastlog.so
 session required pam_permit.so
 """,
 }
@@ -82,7 +91,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 mount(str(file), f"/etc/{name}", "none", BIND)
             for directory in ("/run", "/var/log"):
                 mount("tmpfs", directory, "tmpfs", 0)
-            Path("/run/utmp").touch()
+            for record in ("/run/utmp", "/var/log/wtmp"):
+                Path(record).touch()
             yield
         finally:
             if libc.setns(outside, NEWNS):
@@ -143,6 +153,83 @@ def test_a_person_logs_in_and_out(accounts: None, root: bool) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("how", ["leaves", "is hung up"])
+def test_nobody_stays_in_the_records(accounts: None, how: str) -> None:
+    def listed(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record()).run())
+            await log_in(pty, "ann", "sesame")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            if how == "leaves":
+                await pty.send(b"exit\r")
+            else:
+                pty.hang_up()
+            await running
+        assert "ann" not in listed("who", "/run/utmp")
+        assert "gone" not in listed("last", "-f", "/var/log/wtmp")
+
+    run(test)
+
+
+def test_the_greeting_and_the_terminal_are_the_configuration_s(accounts: None) -> None:
+    issue = Path("/run/issue.modem")
+    issue.write_text("Welcome to \\n on \\l at \\b.\n")
+
+    async def test() -> None:
+        config = LoginSession("console", issue_file=str(issue), terminal="ansi")
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record(), config).run())
+            got = await pty.receive(lambda got: got.endswith(b"login: "))
+            assert re.search(rb"^\r?\nWelcome to \S+ on pts/\d+ at 115200\.\r\n\S+ login: $", got.lstrip(b"\r"))
+            await pty.send(b"ann\r")
+            await pty.receive(lambda got: got.endswith(b"assword: "))
+            await pty.send(b"sesame\r")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            await pty.send(b"echo $TERM; stty; exit\r")
+            got = await pty.receive(lambda got: b"speed" in got and got.endswith(b"\r\n"))
+            assert b"\r\nansi\r\nspeed 115200 baud" in got
+            await running
+
+    run(test)
+
+
+@pytest.mark.skipif(shutil.which("rz") is None, reason="needs lrzsz")
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_file_through_the_shell(accounts: None, tmp_path: Path, way: str) -> None:
+    content = bytes(range(256)) * 512 + b"\r\n~.+++\x11\x13\x18\xff" * 64
+    near, far = Path("/run/here"), tmp_path / "there"
+    for directory in (near, far):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o777)
+    source, target = (far, near) if way == "up" else (near, far)
+    (source / "file").write_bytes(content)
+    (target / "file").unlink(missing_ok=True)
+
+    async def test() -> None:
+        with line() as pty:
+            running = asyncio.create_task(make(pty, Record()).run())
+            await log_in(pty, "ann", "sesame")
+            await pty.receive(lambda got: got.endswith(b"$ "))
+            here, there = ("rz -q -b", "sz -q -b file") if way == "up" else ("sz -q -b file", "rz -q -b")
+            await pty.send(f"cd /run/here; {here}; exit\r".encode())
+            await pty.receive(lambda got: b"**\x18B0" in got)  # before that the terminal would echo what comes
+            ours, theirs = socket.socketpair()
+            with theirs:
+                relaying = asyncio.create_task(Relay(pty.far_dup(), ours.detach()).run())
+                child = Child.spawn(there.split(), stdin=theirs.fileno(), stdout=theirs.fileno(), cwd=str(far))
+                # Not until the far end's has ended: lrzsz flushes a terminal at its end, and with it its own last
+                # words, for which another one waits half a minute.
+                assert (await running).reason is EndReason.SESSION_ENDED
+                await child.stop(())
+            await relaying
+        assert (target / "file").read_bytes() == content
+
+    run(test)
+
+
 @pytest.mark.parametrize("name", ["root", "toor"])
 def test_root_sees_what_a_wrong_password_sees(accounts: None, name: str) -> None:
     async def test() -> None:
@@ -153,7 +240,7 @@ def test_root_sees_what_a_wrong_password_sees(accounts: None, name: str) -> None
                 running = asyncio.create_task(make(pty, record).run())
                 await log_in(pty, who, password)
                 got = b""
-                for _ in range(nologin_root.TRIES - 1):
+                for _ in range(login_front.TRIES - 1):
                     got += await pty.receive(lambda got: got.endswith(b"login: "))
                     await pty.send(f"{who}\r".encode())
                     got += await pty.receive(lambda got: got.endswith(b"assword: "))
@@ -220,11 +307,20 @@ def test_the_end_of_a_call_ends_what_was_begun(accounts: None, how: str) -> None
     run(test)
 
 
-@pytest.mark.parametrize("asked", [b"login: ", b"assword: "])
-def test_nobody_logs_in(accounts: None, asked: bytes) -> None:
+@pytest.mark.parametrize(
+    ("asked", "root", "callback"),
+    [
+        (b"login: ", False, ()),
+        (b"assword: ", False, ()),
+        (b"login: ", True, ()),
+        (b"assword: ", True, (("ann", "5550000"),)),
+    ],
+)
+def test_nobody_logs_in(accounts: None, asked: bytes, root: bool, callback: tuple[tuple[str, str], ...]) -> None:
     async def test() -> None:
         with line() as pty:
-            running = asyncio.create_task(make(pty, Record(), LoginSession("console", login_timeout=1.5)).run())
+            config = LoginSession("console", root=root, login_timeout=1.5, callback=callback)
+            running = asyncio.create_task(make(pty, Record(), config).run())
             if asked == b"assword: ":
                 await pty.receive(lambda got: got.endswith(b"login: "))
                 await pty.send(b"ann\r")
