@@ -20,7 +20,7 @@ from pathlib import Path
 import dialupd
 from dialupd.bus.client import NoDaemon
 from dialupd.bus.wire import BusError
-from tests.bench import load, times
+from tests.bench import load, throughput, times
 from tests.bench.programs import Missed
 from tests.bench.stage import Stage
 from tests.bench.table import Row, markdown
@@ -34,6 +34,7 @@ CASES: dict[str, Case] = {
     "storm": times.storm,
     "bus": load.bus,
     "idle": load.idle,
+    "throughput": throughput.throughput,
 }
 
 
@@ -77,7 +78,7 @@ def _circumstances(load_before: float) -> list[str]:
     """Where and with what these figures were made; a load beyond our own tells of a noisy run."""
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("dbus-next", "pyudev", "pyserial"))
-    names = ("wvdial", "mgetty", "modemmanager", "ppp", "dbus-daemon")
+    names = ("wvdial", "mgetty", "modemmanager", "ppp", "socat", "dbus-daemon")
     peers = ", ".join(filter(None, map(_package, names)))
     return [
         f"- {datetime.date.today()}, {os.cpu_count()} × {cpu.partition(':')[2].strip() or platform.machine()}, "

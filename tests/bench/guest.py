@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import statistics
 from collections.abc import Callable
 from datetime import datetime
 
@@ -65,6 +66,11 @@ SECRETS = f'"web" * "{SECRET}" *\n'
 AUTO_PPP = "/AutoPPP/ - - /usr/sbin/pppd file /etc/ppp/options.dialin\n* - - /bin/login @\n"
 PPP_DIALIN = "auth require-chap 172.16.1.1:172.16.1.2 nodetach\n"
 ADDRESSES = ("172.16.1.1", "172.16.1.2")
+LINE_RATE = 33600
+PORT = 9000
+AMOUNT = 48_000
+"""Bytes of one transfer: some ten seconds at the line's rate."""
+TRANSFER_S = 120.0
 UP_S = 45.0
 """wvdial and mgetty together need up to 8 s."""
 
@@ -79,10 +85,12 @@ async def guest(stage: Stage) -> list[Row]:
 
 def _guest(stage: Stage) -> list[Row]:
     with Guest.start(ensure(print)) as machine:
-        lab = _Lab(machine, Plug(machine))
+        lab = _Lab(machine, Plug(machine, LINE_RATE))
         memory = lab.memory()
         plugged = [lab.plugged_in() for _ in range(stage.rounds(6, 2))]
         ours = [lab.by_dialupd() for _ in range(stage.rounds(6, 2))]
+        through_ours = list(lab.passed)
+        lab.passed.clear()
         lab.end_dialupd()
         probed = [lab.by_wvdialconf() for _ in range(stage.rounds(3, 1))]
         theirs, aborted = lab.by_wvdial(stage.rounds(4, 1), stage.rounds(16, 5))
@@ -101,8 +109,23 @@ def _guest(stage: Stage) -> list[Row]:
             "3 s",
             f"{len(ours)} in the guest",
         ),
+        Row(
+            f"{AMOUNT // 1000} kB by TCP over that PPP at {LINE_RATE} bit/s, from the caller and then to him",
+            _rates(through_ours),
+            f"pppd on the port itself: {_rates(lab.passed)}, {len(lab.passed)} rounds",
+            "within 5 %",
+            f"{len(through_ours)} in the guest",
+        ),
         Row("Memory with 1 modem, Debian's Python", *memory, "RSS ≤ 30 MiB", "1 in the guest"),
     ]
+
+
+def _rates(passed: list[tuple[float, float]]) -> str:
+    """The medians of both directions."""
+    if not passed:
+        return "none came to an end"
+    up, down = (statistics.median(AMOUNT / taken[way] / 1e3 for taken in passed) for way in (0, 1))
+    return f"{up:.2f} kB/s and {down:.2f} kB/s"
 
 
 class _Lab:
@@ -111,6 +134,8 @@ class _Lab:
     def __init__(self, guest: Guest, plug: Plug) -> None:
         self._guest = guest
         self._plug = plug
+        self.passed: list[tuple[float, float]] = []
+        """Of each call, the seconds that the transfers took: from the caller, to him."""
         guest.run("ip netns add cli && ip -n cli link set lo up")
         guest.write("/etc/netns/cli/ppp/options", "")
         guest.write("/etc/netns/cli/ppp/resolv.conf", "")
@@ -156,6 +181,7 @@ class _Lab:
         marks = self._marks()
         call = self._client.call("/org/dialupd1", "Manager", "Originate", "sa{sv}", "uplink", "0")[0]
         taken = self._up(marks, lambda: None)
+        self.passed.append(self._transfers())
         self._client.call(call, "Call", "HangUp")
         self._client.ended(call)
         return taken
@@ -195,12 +221,32 @@ class _Lab:
             wvdial = self._guest.spawn("wvdial", "ip netns exec cli wvdial")
             try:
                 taken.append(self._up(marks, lambda wvdial=wvdial: self._guest.run(f"kill -0 {wvdial}")))
+                self.passed.append(self._transfers())
             except GuestError:
                 aborted += 1
             # an aborted wvdial leaves pppd to nobody; what is still there goes with its group
             ends = f"kill -TERM -{wvdial}; pkill -x pppd; kill -TERM {mgetty}; sleep 3"
             self._guest.run(f"{ends}; kill -KILL -{wvdial} -{mgetty}", check=False)
         return taken, aborted
+
+    def _transfers(self) -> tuple[float, float]:
+        """Seconds for the bytes from the caller, and to him."""
+        caller = "ip netns exec cli "
+        return self._transfer(caller, "", ADDRESSES[0]), self._transfer("", caller, ADDRESSES[1])
+
+    def _transfer(self, sender: str, receiver: str, address: str) -> float:
+        """From before the connection to the last byte at its other end."""
+        times = self._guest.run(
+            f"rm -f /tmp/listens; {receiver}socat -u -dd TCP-LISTEN:{PORT},bind={address},reuseaddr - 2>/tmp/listens "
+            f"| {{ wc -c; date +%s.%N; }} >/tmp/came & "
+            "while ! grep -q listening /tmp/listens; do sleep 0.1; done; date +%s.%N; "
+            f"head -c {AMOUNT} /dev/urandom | {sender}socat -u - TCP:{address}:{PORT}; wait; cat /tmp/came",
+            timeout=TRANSFER_S,
+        ).out.split()
+        begun, count, ended = times
+        if int(count) != AMOUNT:
+            raise GuestError(f"{count} of {AMOUNT} bytes came through")
+        return float(ended) - float(begun)
 
     # -- reading the logs
 
