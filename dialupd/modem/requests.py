@@ -130,6 +130,7 @@ def answer(modem: Modem, options: DialOptions) -> int:
     session = _session(modem, options.session, policy)
     timeout = _timeout(options, policy.timeout if policy else calling.ANSWER_TIMEOUT)
     modem.plan = calling.Plan(calling.ANSWER, timeout, _modulation(modem, options))
+    modem.first_call = None
     call.answering(session, policy.name if policy else "")
     modem.move(ModemEvent.ANSWER, "answered by hand")
     return call.view.call

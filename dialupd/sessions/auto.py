@@ -35,6 +35,8 @@ from dialupd.sessions.relay import SILENCE
 
 _log = logging.getLogger(__name__)
 
+# So many times `wait` a caller is listened to who goes on sending what is neither PPP nor a line.
+_WAITS: Final = 12
 # Few enough that what is read behind a decision still fits the message to a unit.
 _READ: Final = 1024
 FAX_CALLS: Final = SessionEnd(EndReason.FAX, "a fax machine calls, and nobody here takes faxes")
@@ -153,11 +155,12 @@ class AutoCall:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(fd, readable.set)
+        latest = loop.time() + _WAITS * self._config.wait
         try:
             heard = self._first.feed(self._line.early)
             while heard not in (Heard.PPP, Heard.FAX, Heard.ENTER):
                 try:
-                    async with asyncio.timeout(self._patience(heard)):
+                    async with asyncio.timeout_at(min(loop.time() + self._patience(heard), latest)):
                         await readable.wait()
                 except TimeoutError:
                     return Heard.ENTER if heard is Heard.UNSURE else heard

@@ -2,8 +2,9 @@
 
 Pure: bytes and times come as arguments, what is to be done goes out as values.  A step waits for a text, literally,
 then sends its answer and a CR.  Where the text does not come in time, the next of its sub-sends goes out and the next
-of its sub-expects is waited for.  PPP begins behind the last step, or as soon as the far end sends a PPP frame, which
-is then handed over whole.
+of its sub-expects is waited for.  PPP begins as soon as the far end sends a PPP frame, which is then handed over whole,
+or behind the last step once the far end is silent: before that its login may still echo what it hears, and pppd would
+take the line for a loop.
 
 How it fails decides whether there will be a further call.  A text of `login-abort`, or one that refuses when an
 expected text fails to come, means behind the password that the far end does not take it: auth-failed, for a further
@@ -22,6 +23,9 @@ from dialupd.config.values import LoginStep
 from dialupd.model import EndReason
 from dialupd.sessions.firstbytes import FRAME
 
+# Seconds behind the last step: of silence that tells that the far end waits for us, and in all.
+SETTLES: Final = 1.5
+SETTLED: Final = 15.0
 _KEPT: Final = 512
 _TOLD: Final = 60
 # Bytes of a frame's begin at most: the flag, and four bytes of which each may be escaped.
@@ -151,6 +155,8 @@ class Steps:
         self._behind = bytearray()
         """What came behind the password."""
         self._secret = False
+        self._settled: float | None = None
+        """Behind the last step: when PPP begins at the latest."""
 
     def begin(self, now: float) -> list[Action]:
         return self._wait(now)
@@ -163,9 +169,13 @@ class Steps:
                 return [*done[:-1], Start(done[-1].rest + data[index + 1 :])]
             if done and isinstance(done[-1], Fail):
                 break
+        if self._settled is not None:
+            self.due = min(now + SETTLES, self._settled)
         return done
 
     def tick(self, now: float) -> list[Action]:
+        if self._settled is not None:
+            return [self._silent()]
         step = self._steps[self._step]
         if self._turn + 1 < len(step.expect):
             send = step.expect[self._turn + 1]
@@ -192,6 +202,8 @@ class Steps:
             del self._behind[:-_KEPT]
         if text := self._aborts.feed(byte):
             return [aborted(text, secret=self._secret)]
+        if self._settled is not None:
+            return []
         expected = self._expected
         if not self._heard.endswith(expected):
             del self._heard[: -max(_KEPT, len(expected))]
@@ -214,10 +226,19 @@ class Steps:
             self._behind.clear()
         return Say(fill(send, self._user, self._password))
 
+    def _silent(self) -> Action:
+        """The far end waits: for PPP, or for another try."""
+        behind = _plain(self._behind)
+        if self._secret and behind.rstrip().endswith(":") and REFUSAL.search(behind):
+            return Fail(EndReason.AUTH_FAILED, "the far end refused our name or password")
+        return Start(b"")
+
     def _wait(self, now: float) -> list[Action]:
-        """Wait for the next text, or begin PPP behind the last."""
+        """Wait for the next text, or for silence behind the last."""
         if self._step == len(self._steps):
-            return [Start(b"")]
+            self._settled = now + SETTLED
+            self.due = now + SETTLES
+            return []
         self._heard.clear()
         self.due = now + (self._steps[self._step].timeout or self._timeout)
         return []

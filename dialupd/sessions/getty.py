@@ -1,8 +1,9 @@
 """The session type `login`: agetty(8) and login(1) have the line as their terminal.
 
-agetty shows /etc/issue, asks for the name and writes the terminal into utmp, with the caller's number as the host, as
-`tel:NUMBER`: with the colon no resolver takes it for a name or an address to ask the network about.  login(1) does the
-rest: the password by PAM's service `login`, account, session, utmp, wtmp, ownership of the terminal, the shell.
+agetty shows /etc/issue, asks for the name and writes the terminal into utmp.  The caller's number is the host, for
+utmp, wtmp and PAM, as `tel:NUMBER`: with the colon no resolver takes it for a name or an address to ask the network
+about.  login(1) does the rest: the password by PAM's service `login`, account, session, utmp, wtmp, ownership of the
+terminal, the shell.
 
 Debian's login lets root in everywhere, and asks for another name after a wrong password, so who may not log in cannot
 be kept out in front of it.  Without `root = true` the password is therefore asked for by `login_front`, in login's
@@ -113,19 +114,20 @@ def called_back(config: LoginSession, facts: CallFacts) -> tuple[str, ...]:
 def agetty(config: LoginSession, facts: CallFacts, told: int = -1) -> tuple[str, ...]:
     """The command, for the terminal on its standard input; `told` gets the name of who is to be called back."""
     argv = ["agetty", "--8bits", "--noclear", "--nohints", "--timeout", str(math.ceil(config.login_timeout))]
-    if number := caller_host(facts.caller_id):
-        argv += ["--host", number]
+    host = caller_host(facts.caller_id)
+    if host:
+        argv += ["--host", host]
     if config.issue_file:
         argv += ["--issue-file", config.issue_file]
     users = called_back(config, facts)
     if config.root and not users:
-        argv += ["--login-options", r"-p -- \u"]
+        argv += ["--login-options", rf"-p -h {host} -- \u" if host else r"-p -- \u"]
     else:
         until = time.monotonic() + config.login_timeout
         root = "root" if config.root else "-"
         who = f"{told} {','.join(users)}" if users else "- -"
         argv += ["--login-program", sys.executable]
-        argv += ["--login-options", rf"-I {login_front.__file__} {until:.1f} {root} {who} \u"]
+        argv += ["--login-options", rf"-I {login_front.__file__} {until:.1f} {root} {who} {host or '-'} \u"]
     return (*argv, "-", config.terminal)
 
 

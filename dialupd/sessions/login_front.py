@@ -1,14 +1,14 @@
 """In login(1)'s place: asks for the password, keeps out root, says who is to be called back, and has login do the rest.
 
-A program by itself, which agetty runs as `python3 -I login_front.py UNTIL ROOT FD USERS NAME`; UNTIL is on the
-monotonic clock, ROOT is `root` where root may log in.  The password is checked by PAM's service `login`, as login
-would.  Where root may not, whoever wants to be root sees what everybody with a wrong password sees: the same questions,
-the same pause, the same words, and PAM gets a password that is none, so nothing can be learned from it either.
-Accounts without a password are refused too: a telephone line is not the console.  After three tries, or at UNTIL, the
-program ends and so does the call.
+A program by itself, which agetty runs as `python3 -I login_front.py UNTIL ROOT FD USERS HOST NAME`; UNTIL is on the
+monotonic clock, ROOT is `root` where root may log in, HOST tells PAM and wtmp who calls.  The password is checked by
+PAM's service `login`, as login would.  Where root may not, whoever wants to be root sees what everybody with a wrong
+password sees: the same questions, the same pause, the same words, and PAM gets a password that is none, so nothing can
+be learned from it either.  Accounts without a password are refused too: a telephone line is not the console.
+After three tries, or at UNTIL, the program ends and so does the call.
 
 USERS, joined by commas, are called back: once one of them has proved who he is, and his account is in order, FD gets
-his name, and he is asked to hang up.  FD and USERS are `-` where nobody is.
+his name, and he is asked to hang up.  FD and USERS are `-` where nobody is, HOST where the number is not known.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _SUCCESS: Final = 0
 _CONV_ERR: Final = 19
 _USER: Final = 2
 _TTY: Final = 3
+_RHOST: Final = 4
 _NEW_AUTHTOK_REQD: Final = 12  # pam_acct_mgmt: he may come in, and needs another password
 _ECHO_OFF: Final = 1
 _ECHO_ON: Final = 2
@@ -69,7 +70,7 @@ class Left(Exception):
     """Nobody is there any more."""
 
 
-def main(until: float, root_may: bool, told: int, called_back: frozenset[str], name: str) -> int:
+def main(until: float, root_may: bool, told: int, called_back: frozenset[str], host: str, name: str) -> int:
     """Does not return when somebody has logged in; 0 when he is called back, 1 when nobody has."""
     # Python has set these otherwise, and they would stay so in the user's shell.
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
@@ -82,13 +83,14 @@ def main(until: float, root_may: bool, told: int, called_back: frozenset[str], n
         for tried in range(TRIES):
             if tried:
                 name = _ask(f"{os.uname().nodename} login: ").decode("utf-8", "surrogateescape")
-            user = authenticate(name, called_back, root_may=root_may)
+            user = authenticate(name, host, called_back, root_may=root_may)
             if user in called_back:
                 return _call_back(user, told)
             if user:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 os.environ.pop("LC_CTYPE", None)  # of Python's own making, where no locale is set
-                os.execv(LOGIN, ["login", "-p", "-f", "--", user])  # noqa: S606
+                caller = ["-h", host] if host else []
+                os.execv(LOGIN, ["login", "-p", *caller, "-f", "--", user])  # noqa: S606
             _say("\nLogin incorrect\n")
     except Left:
         pass
@@ -104,12 +106,12 @@ def _call_back(user: str, told: int) -> int:
     return 0
 
 
-def authenticate(name: str, called_back: frozenset[str], *, root_may: bool) -> str:
-    """Who `name` has proved to be, "" for nobody, and for root where root may not; raises Left."""
+def authenticate(name: str, host: str, called_back: frozenset[str], *, root_may: bool) -> str:
+    """Who `name`, at `host`, has proved to be, "" for nobody, and for root where root may not; raises Left."""
     root = not root_may and _is_root(name)
     if root:
         syslog.syslog(syslog.LOG_NOTICE, f"root is not let in over a modem, {os.ttyname(0)}")
-    user = _Dialogue(name, called_back, root=root).run()
+    user = _Dialogue(name, host, called_back, root=root).run()
     return "" if root or (not root_may and _is_root(user)) else user
 
 
@@ -132,8 +134,9 @@ class _Dialogue:
     """One question to PAM; its further questions go to the terminal.  Who is `called_back` needs a valid account too:
     the others' accounts are login's to judge."""
 
-    def __init__(self, name: str, called_back: frozenset[str], *, root: bool) -> None:
+    def __init__(self, name: str, host: str, called_back: frozenset[str], *, root: bool) -> None:
         self._name = os.fsencode(name)
+        self._host = os.fsencode(host)
         self._called_back = called_back
         self._root = root
         self._left = False
@@ -150,6 +153,8 @@ class _Dialogue:
             return ""
         try:
             done = self._pam.pam_set_item(handle, _TTY, os.fsencode(os.ttyname(0)))
+            if done == _SUCCESS and self._host:
+                done = self._pam.pam_set_item(handle, _RHOST, self._host)
             if done == _SUCCESS:
                 done = self._pam.pam_authenticate(handle, _DISALLOW_NULL_AUTHTOK)
             user = ctypes.c_char_p()
@@ -213,6 +218,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    _, _until, _root, _fd, _users, _name = sys.argv
+    _, _until, _root, _fd, _users, _host, _name = sys.argv
     _named = frozenset() if _users == "-" else frozenset(_users.split(","))
-    sys.exit(main(float(_until), _root == "root", -1 if _fd == "-" else int(_fd), _named, _name))
+    sys.exit(main(float(_until), _root == "root", -1 if _fd == "-" else int(_fd), _named, _host.strip("-"), _name))

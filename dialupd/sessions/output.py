@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 STALL: Final = 5.0
 # Seconds for a service to close its side when it has everything; what it says meanwhile nobody hears any more.
 LINGER: Final = 1.0
+# Reads in one go: all that a socket holds, and no more where a service writes faster than we read.
+_TURN: Final = 16
 # Seconds between looks at the driver's output: the kernel has no event for "all is sent".
 _LOOK: Final = 0.02
 
@@ -81,9 +83,10 @@ async def closed_in_order(fd: int, stop: asyncio.Event) -> None:
 
 def _discard(end: socket.socket, ended: asyncio.Event) -> None:
     try:
-        while end.recv(65536):
-            pass
-        ended.set()
+        for _ in range(_TURN):
+            if not end.recv(65536):
+                ended.set()
+                return
     except BlockingIOError:
         pass
     except OSError:

@@ -51,9 +51,9 @@ from dialupd.sessions.base import (
 )
 from dialupd.sessions.callfile import CallFile
 from dialupd.sessions.dialogue import Dialogue, Steps
-from dialupd.sessions.login import LoginError, log_in
 from dialupd.sessions.network import Network, tool_environment
 from dialupd.sessions.pool import FullError
+from dialupd.sessions.ppp_login import LoginError, log_in
 from dialupd.sessions.pppd_options import LONGEST_NAME, Granted, options_file
 from dialupd.sessions.pppd_words import Said, changes, hear, is_detail, verdict
 from dialupd.sessions.relay import FROM_LINE, Relay
@@ -207,10 +207,12 @@ class PppCall:
             self._hush_when_quiet()
             network.cancel()
             waiting.cancel()
-            await child.stop(())
-            await asyncio.wait({network, waiting})
-            self._file.remove()
-            await self._network.down()
+            try:
+                await child.stop(())
+                await asyncio.wait({network, waiting})
+            finally:  # the owner's patience may end here too
+                self._file.remove()
+                await self._network.down()
         _log.info("%s: pppd ended: %s", call, status)
         end = verdict(-status.signal if status.signal else status.code, self._said)
         # Who sees the carrier go first asks for the end with that; pppd may know why the far end hung up.

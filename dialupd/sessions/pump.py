@@ -59,7 +59,8 @@ class Pump:
 
     def hold(self, returned: bytes) -> None:
         self._held = True
-        self._buffer[:0] = returned
+        if not self._sink_lost:
+            self._buffer[:0] = returned
         self._write(False)
 
     def release(self) -> None:
@@ -106,7 +107,9 @@ class Pump:
             self._flush()
 
     def close(self) -> None:
-        self._source_ended = True
+        """Neither descriptor is touched any more: their numbers may soon be others'."""
+        self._source_ended = self._sink_lost = True
+        self._buffer.clear()
         self._read(False)
         self._write(False)
         if self._stall is not None:

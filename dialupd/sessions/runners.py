@@ -119,7 +119,7 @@ class InUnits:
         return isinstance(holder, UnitSession) and holder.detach()
 
     async def close(self) -> None:
-        """Until the units that were given up are down."""
+        """Give up what was prepared; until nothing is left to be asked of systemd."""
         for call in tuple(self._prepared):
             self.forget(call)
         while self._stopping:

@@ -112,3 +112,19 @@ def test_a_suspended_policy_promises_nothing(stage: Stage) -> None:
         assert "answering" not in stage.told.states[answerer]
 
     stage.run(body, TWICE)
+
+
+def test_a_call_that_a_person_takes_ends_the_waiting(stage: Stage) -> None:
+    async def body() -> None:
+        caller, answerer = await stage.modems("100", "200")
+        await rings(stage, answerer, "100", 2)
+        stage.exchange.ring("200", Caller("556"), rings=2)
+        await stage.state(answerer, ModemState.RINGING)
+        await stage.desk.answer(answerer, DialOptions())
+        await stage.state(answerer, ModemState.READY)
+        before = len(stage.told.states[answerer])
+        call = await stage.desk.dial(caller, "200", DialOptions(timeout=0.6))
+        assert (await stage.ended(call)).end_reason in (EndReason.BUSY, EndReason.TIMEOUT, EndReason.NO_ANSWER)
+        assert "answering" not in stage.told.states[answerer][before:]
+
+    stage.run(body, TWICE)

@@ -96,6 +96,23 @@ def test_a_frame_s_begin_is_enough(noise: bytes, cut: int) -> None:
     run(test)
 
 
+def test_who_types_on_and_on_gets_the_prompt_in_the_end() -> None:
+    async def test() -> None:
+        with line() as pty:
+            listener = Listener(pty, wait=0.1)
+            running = asyncio.create_task(listener.call.run())
+            typed = 0
+            while not listener.chosen and typed < firstbytes.MOST:
+                await pty.send(b"x")
+                typed += 1
+                await asyncio.wait({running}, timeout=0.02)
+            await running
+            assert listener.chosen[0].config.name == "menu"
+            assert typed < firstbytes.MOST, "he would have been listened to for ever"
+
+    run(test)
+
+
 def test_what_the_modem_s_owner_has_read_counts() -> None:
     async def test() -> None:
         with line(early=BEGIN[:4]) as pty:

@@ -268,4 +268,4 @@ def test_another_spelling_of_a_name_is_the_same_user(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(login_front.ctypes, "CDLL", lambda _: Pam())
     monkeypatch.setattr(login_front.pwd, "getpwnam", lambda _: ann)
     monkeypatch.setattr(login_front.os, "ttyname", lambda _: "/dev/pts/9")
-    assert login_front.authenticate("ANN", frozenset({"ann"}), root_may=False) == "ann"
+    assert login_front.authenticate("ANN", "", frozenset({"ann"}), root_may=False) == "ann"

@@ -169,7 +169,9 @@ def test_nobody_stays_in_the_records(accounts: None, how: str) -> None:
                 pty.hang_up()
             await running
         assert "ann" not in listed("who", "/run/utmp")
-        assert "gone" not in listed("last", "-f", "/var/log/wtmp")
+        logins = listed("last", "-f", "/var/log/wtmp")
+        assert "gone" not in logins
+        assert re.match(r"ann +pts/\d+ +tel:5551212 ", logins), logins
 
     run(test)
 

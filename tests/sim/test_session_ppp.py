@@ -21,6 +21,7 @@ from dialupd.io.resolvconf import with_servers
 from dialupd.model import EndReason, SessionState
 from dialupd.sessions import autologin, ppp, relay
 from dialupd.sessions.base import Line, RuntimePaths, Session
+from dialupd.sessions.network import Network
 from dialupd.sessions.start import make_session
 from dialupd.system import ByHand
 
@@ -189,6 +190,38 @@ def test_name_servers_by_the_file(lab: Lab, ends: str) -> None:
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
+
+    run(test)
+    assert file.read_text() == "nameserver 192.168.1.1\n"
+
+
+def test_name_servers_go_though_the_end_takes_too_long(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is cancelled while he tidies up tidies up all the same."""
+    file = lab.path / "resolv.conf"
+    file.write_text("nameserver 192.168.1.1\n")
+    for tool in ("resolvectl", "resolvconf"):
+        lab.program(tool, "exit 1")
+    lab.program("pppd", f"{DNS_UP} while ! grep -q '^nameserver 192.0.2.53' {file}; do sleep 0.02; done; exit 5")
+    network = Network.run
+
+    async def test() -> None:
+        leaving, may_leave = asyncio.Event(), asyncio.Event()
+
+        async def slow(one: Network) -> None:
+            try:
+                await network(one)
+            finally:
+                leaving.set()
+                await may_leave.wait()
+
+        monkeypatch.setattr(Network, "run", slow)
+        with line() as pty:
+            running = asyncio.create_task(lab.make(PppSession("p", dns=True), pty, Record()).run())
+            await leaving.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            may_leave.set()
 
     run(test)
     assert file.read_text() == "nameserver 192.168.1.1\n"
@@ -468,9 +501,9 @@ def test_login(lab: Lab, shows_carrier: bool) -> None:
             assert await pty.receive(lambda got: got.endswith(b"\r")) == b"{password}\r"
             await pty.send(b"{password}\r\nPassword:")
             assert await pty.receive(lambda got: got.endswith(b"\r")) == b"pa{user}ss\r"
-            await pty.send(b"\r\nPPP ~frame")
-            got = await pty.receive(lambda got: got.endswith(b"frame"))
-            assert got == b"go\r~frame"
+            await pty.send(b"\r\nPPP ~\xff}#\xc0!")
+            got = await pty.receive(lambda got: got.endswith(b"!"))
+            assert got == b"go\r~\xff}#\xc0!"
             await running
             assert SessionState.LOGIN in record.states
 

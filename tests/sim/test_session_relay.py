@@ -227,3 +227,33 @@ def test_relay_that_never_ran_closes_both() -> None:
         end.close()
 
     run(test)
+
+
+@pytest.mark.parametrize("returned", [b"", b"returned"])
+def test_what_is_held_when_it_ends_reaches_nobody_else(returned: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that begins to listen too late may find the number of its descriptor to be another's."""
+    monkeypatch.setattr(pump, "STALL", 0.05)
+
+    async def test() -> None:
+        with line() as pty:
+            other, end = joined()
+            relay = Relay(pty.dup(), other, early=b"a frame's begin")
+            relay.hold()
+            running = asyncio.create_task(relay.run())
+            pty.hang_up()
+            assert await running is Closed.LINE
+            end.close()
+            numbers = [end.detach() for end in socket.socketpair()]  # the first free numbers, and so the relay's own
+            assert other in numbers
+            relay.hold(returned)
+            relay.release()
+            for number in numbers:
+                with socket.socket(fileno=number) as reader:
+                    reader.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        reader.recv(100)
+                    reader.detach()
+            for number in numbers:
+                os.close(number)
+
+    run(test)

@@ -138,6 +138,22 @@ def test_a_service_that_ignores_the_hang_up(monkeypatch: pytest.MonkeyPatch) -> 
     run(test)
 
 
+def test_a_service_that_writes_faster_than_we_read_leaves_others_their_turn() -> None:
+    reads = 0
+
+    class Endless(socket.socket):
+        def recv(self, size: int, flags: int = 0) -> bytes:
+            nonlocal reads
+            reads += 1
+            assert reads < 1000
+            return bytes(size)
+
+    with Endless() as end:
+        ended = asyncio.Event()
+        output._discard(end, ended)
+        assert not ended.is_set()
+
+
 def test_backpressure_both_ways() -> None:
     """Whoever does not read holds the other back: no side can make us keep more than the buffers hold."""
     held = asyncio.Event()

@@ -6,7 +6,7 @@ import pytest
 
 from dialupd.config.values import LoginStep
 from dialupd.model import EndReason
-from dialupd.sessions.dialogue import Action, Fail, Say, Start, Steps, fill
+from dialupd.sessions.dialogue import SETTLED, SETTLES, Action, Fail, Say, Start, Steps, fill
 
 FRAME = b"~\xff}#\xc0!}!}!} }4~"
 CLASSIC = (LoginStep(("ogin:",), "{user}"), LoginStep(("ssword:",), "{password}"))
@@ -44,7 +44,7 @@ def test_a_frame_ends_the_dialogue(chunk: int) -> None:
 def test_what_is_expected_next_is_not_looked_for_in_what_came_before() -> None:
     dialogue = steps(LoginStep(("a",), "1"), LoginStep(("a",), "2"))
     assert heard(dialogue, b"a") == [Say(b"1\r")]
-    assert heard(dialogue, b"a") == [Say(b"2\r"), Start(b"")]
+    assert heard(dialogue, b"a") == [Say(b"2\r")]
 
 
 def test_sub_expects() -> None:
@@ -54,7 +54,33 @@ def test_sub_expects() -> None:
     assert dialogue.tick(5.0) == [Say(b"\r")]
     assert dialogue.due == 10.0
     assert dialogue.tick(10.0) == [Say(b"hello\r")]
-    assert heard(dialogue, b"login:") == [Say(b"web\r"), Start(b"")]
+    assert heard(dialogue, b"login:") == [Say(b"web\r")]
+
+
+def test_ppp_begins_once_the_far_end_is_silent() -> None:
+    dialogue = steps(*CLASSIC)
+    assert heard(dialogue, b"login:password:", now=1.0) == [Say(b"web\r"), Say(b"s3cret\r")]
+    assert dialogue.due == 1.0 + SETTLES
+    assert heard(dialogue, b"\r\nLast login: Monday, 2 failed logins\r\n", now=2.0) == []
+    assert dialogue.due == 2.0 + SETTLES
+    assert dialogue.tick(2.0 + SETTLES) == [Start(b"")]
+
+
+def test_a_far_end_that_talks_on_and_on_is_interrupted() -> None:
+    dialogue = steps(*CLASSIC)
+    heard(dialogue, b"login:password:", now=1.0)
+    heard(dialogue, b"more and ", now=SETTLED)
+    heard(dialogue, b"more", now=SETTLED + 0.9)
+    assert dialogue.due == SETTLED + 1.0
+    assert dialogue.tick(SETTLED + 1.0) == [Start(b"")]
+
+
+@pytest.mark.parametrize("said", [b"\r\nLogin incorrect\r\nlogin: ", b"\r\n% Access denied\r\n\r\nUsername: "])
+def test_a_refusal_behind_the_last_step(said: bytes) -> None:
+    dialogue = steps(*CLASSIC)
+    heard(dialogue, b"login:password:")
+    heard(dialogue, said)
+    assert dialogue.tick(9.0) == [Fail(EndReason.AUTH_FAILED, "the far end refused our name or password")]
 
 
 def test_timeouts_of_steps() -> None:
