@@ -14,11 +14,11 @@ Properties = dict[str, Any]
 
 NAME = "org.dialupd1"
 ROOT = "/org/dialupd1"
-ASK_AGAIN_S = 0.1
-"""Pause between two looks at what is published: a look takes about as long, and the guest has other work."""
+ASK_AGAIN_S = 0.25
+"""Pause between two looks at what is published: a look keeps the daemon busy for a third of that, and it has work."""
 
-PATIENCE_S = 45.0
-"""Longest wait for a state; most come in a few seconds."""
+PATIENCE_S = 90.0
+"""Longest wait for a state; most come in a few seconds, on a busy host a daemon's start in half a minute."""
 
 
 class Client:
@@ -27,13 +27,13 @@ class Client:
     def __init__(self, guest: Guest, name: str, busctl: str) -> None:
         self.guest = guest
         self.name = name
-        self._busctl = busctl
+        self.busctl = busctl
 
     def follow(self) -> None:
         """Record from now on what it signals of calls, for `session_states`."""
         name = f"{self.name}-signals"
         calls = f"type='signal',sender='{NAME}',path_namespace='{ROOT}/call'"
-        self.guest.spawn(name, f'{self._busctl} --match "{calls}" monitor')
+        self.guest.spawn(name, f'{self.busctl} --match "{calls}" monitor')
         self.guest.until(f"grep -q Monitoring {self.guest.logs[name]}")
 
     def session_states(self, path: str) -> dict[str, int]:
@@ -51,7 +51,7 @@ class Client:
     def call(self, path: str, interface: str, method: str, *arguments: str, prefix: str = NAME) -> Any:
         """Call a method, arguments as busctl takes them (signature first); gives the answer's values."""
         words = " ".join(f"'{word}'" for word in (f"{NAME}", path, f"{prefix}.{interface}", method, *arguments))
-        out = self.guest.run(f"{self._busctl} call {words}", timeout=60).out
+        out = self.guest.run(f"{self.busctl} call {words}", timeout=60).out
         return json.loads(out)["data"] if out.strip() else []
 
     def objects(self, interface: str) -> dict[str, Properties]:

@@ -1,4 +1,4 @@
-"""A clean guest for every test, one for each file where the package is installed, and what the logs said of a failure.
+"""A clean guest for every test or, where it costs less than it proves, for every file; what the logs said of a failure.
 
 The images are built on the first run.  Without them nothing is skipped: every test is an error that says what is
 missing.
@@ -60,6 +60,19 @@ def guest(image: Image) -> Iterator[Guest]:
 @pytest.fixture
 def plug(guest: Guest) -> Plug:
     return Plug(guest)
+
+
+@pytest.fixture(scope="module")
+def common(image: Image) -> Iterator[Guest]:
+    """A clean guest that the tests of one file share."""
+    with Guest.start(image) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(common: Guest) -> Plug:
+    """The plug of the common guest."""
+    return Plug(common)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,9 @@ from tests.vm.rootfs import BuildError
 ANSWER_S = 60.0
 """A restored guest answers in about a second on an idle host."""
 
+LOOK_S = 0.1
+"""Pause between two looks at a condition in the guest, where what is waited for needs the processor too."""
+
 GUEST_PYTHON = (3, 11)
 
 ENVIRONMENT = "export PYTHONPATH=/src PYTHONDONTWRITEBYTECODE=1 HOME=/root LANG=C.UTF-8; "
@@ -89,7 +92,7 @@ class Guest:
         self._agent.close()
         save(self._run, self._qemu, snapshot)
 
-    def run(self, cmd: str, timeout: float = 30, check: bool = True) -> Result:
+    def run(self, cmd: str, timeout: float = 60, check: bool = True) -> Result:
         """Run a shell command as root to its end; status 124 when the time is over."""
         answer = self._agent.ask({"cmd": ENVIRONMENT + cmd, "timeout": timeout}, timeout + 30)
         result = Result(answer["rc"], answer["out"])
@@ -111,7 +114,7 @@ class Guest:
             raise GuestError(f"process {pid} in the guest: {answer['out']} after {timeout} s")
         return int(answer["rc"])
 
-    def python(self, code: str, timeout: float = 30) -> str:
+    def python(self, code: str, timeout: float = 60) -> str:
         """Run a piece of Python, indented as it stands in the test; gives what it printed."""
         return self.run(f"python3 - <<'PYTHON'\n{textwrap.dedent(code)}\nPYTHON", timeout).out
 
@@ -122,9 +125,9 @@ class Guest:
         quoted = shlex.quote(path)
         self.run(f"mkdir -p $(dirname {quoted}); printf %s {shlex.quote(text)} > {quoted}; chmod {mode:o} {quoted}")
 
-    def until(self, condition: str, timeout: float = 20) -> Result:
+    def until(self, condition: str, timeout: float = 60) -> Result:
         """Wait in the guest until a shell condition holds; raises GuestError with what it last said."""
-        loop = f'while ! result=$( {condition} ); do sleep 0.05; done 2>&1; printf %s "$result"'
+        loop = f'while ! result=$( {condition} ); do sleep {LOOK_S}; done 2>&1; printf %s "$result"'
         result = self.run(loop, timeout, check=False)
         if result.rc:
             raise GuestError(f"in the guest, not within {timeout} s: {condition}\n{result.out[-2000:]}")

@@ -1,8 +1,9 @@
 """A daemon that has been taken over: runs in the guest as its user and feeds session helpers what no daemon would say.
 
 `python3 -m tests.vm.hostile SECONDS` listens at the daemon's socket, has the service manager start a unit for each of
-`CASES`, sends it the case's packets and descriptors, watches for so long, and prints as JSON for each case what the
-helper said, what came out of the line, and which processes the unit had at the end.
+`CASES`, sends it the case's packets and descriptors, waits until each session has begun or been refused, and so long
+after that, and prints as JSON for each case what the helper said, what came out of the line, and which processes the
+unit had then.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import time
 import tty
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SOCKET = "/run/dialupd/sessions.sock"
 FIRST_CALL = 101
 """Call numbers of the cases, in their order."""
+PATIENCE_S = 150.0
+"""Longest wait for the sessions: some twenty programs start at once, under emulation."""
+LOOK_S = 0.2
+"""Pause between two looks at what has become of the cases."""
 OWN = 4242
 """Stands in a packet for the number of the case's own call."""
 CGROUPS = "/sys/fs/cgroup/system.slice"
@@ -68,7 +73,7 @@ def pipe() -> int:
 class Case:
     """What is sent to which unit; `line` and `counts` make descriptors in place of a terminal's and a memory's.
 
-    They come with the first packet, or with `every` one.
+    They come with the first packet, or with `every` one.  `mark` comes out of the line once the session has begun.
     """
 
     kind: str
@@ -77,6 +82,7 @@ class Case:
     counts: Callable[[], int] = tally
     descriptors: int = 2
     every: bool = False
+    mark: bytes = b""
 
 
 REFUSED: Mapping[str, Case] = {
@@ -140,6 +146,7 @@ FRAMED: Mapping[str, Case] = {
                 policy="file /tmp/evil",
             ),
         ),
+        mark=b"~",
     ),
     "facts that look like a login": Case(
         "login",
@@ -148,6 +155,7 @@ FRAMED: Mapping[str, Case] = {
                 "console", caller_id="-froot", caller_name="$(/usr/local/bin/canary)", modem="`canary`", device="-froot"
             ),
         ),
+        mark=b"login:",
     ),
     "facts that look like the environment": Case(
         "exec",
@@ -156,6 +164,7 @@ FRAMED: Mapping[str, Case] = {
                 "menu", modem="LD_PRELOAD=/tmp/evil.so", caller_id="PATH=/tmp", number="; canary", policy="$(canary)"
             ),
         ),
+        mark=b"export PATH",
     ),
 }
 """Attempts that begin the session as root configured it: the facts are told and do nothing."""
@@ -165,14 +174,16 @@ CASES = {**REFUSED, **SILENT, **FRAMED}
 
 @dataclass(slots=True)
 class Played:
-    """What came of a case; `line` is our end of the terminal."""
+    """What came of a case; `line` is our end of the terminal, `processes` the commands of the unit's processes."""
 
     unit: str
+    case: Case
     helper: socket.socket
     line: int
-    hello: Any
-    said: list[Any]
+    said: list[Any] = field(default_factory=list)
     seen: bytes = b""
+    decided_at: float = 0.0
+    processes: list[str] | None = None
 
     def read(self, ready: int | socket.socket) -> bool:
         """Take what is ready; False at its end."""
@@ -188,9 +199,15 @@ class Played:
             self.said.append(json.loads(packet))
         return bool(packet)
 
-    @property
-    def processes(self) -> list[str]:
-        """The commands of the unit's processes."""
+    def look(self, settle_s: float) -> None:
+        """Note which processes there are, once the session has begun or been refused and so much time has passed."""
+        now = time.monotonic()
+        if not self.decided_at and (self.case.mark in self.seen if self.case.mark else self.said or self.case.every):
+            self.decided_at = now
+        if self.processes is None and self.decided_at and now >= self.decided_at + settle_s:
+            self.processes = self._processes()
+
+    def _processes(self) -> list[str]:
         kind = self.unit.partition("@")[0].replace("-", "\\x2d")
         try:
             with open(f"{CGROUPS}/system-{kind}.slice/{self.unit}/cgroup.procs") as file:
@@ -204,7 +221,7 @@ class Played:
         return sorted(names)
 
 
-def play_all(watch_s: float) -> dict[str, Played]:
+def play_all(settle_s: float) -> dict[str, Played]:
     """Act all cases out, side by side; by name."""
     with suppress(FileNotFoundError):
         os.unlink(SOCKET)
@@ -222,27 +239,33 @@ def play_all(watch_s: float) -> dict[str, Played]:
         name = by_call[hello["call"]]
         case = CASES[name]
         ours, theirs = terminal()
-        played[name] = Played(f"dialupd-{case.kind}@{hello['call']}.service", helper, ours, hello, [])
+        played[name] = Played(f"dialupd-{case.kind}@{hello['call']}.service", case, helper, ours)
         descriptors = [case.line() if case.line else theirs, case.counts()][: case.descriptors]
         for packet in case.packets:
             own = packet.replace(str(OWN).encode(), str(hello["call"]).encode())
             with suppress(OSError):  # longer than a packet may be
                 socket.send_fds(helper, [own], descriptors)
             descriptors = descriptors if case.every else []
-    watch(list(played.values()), watch_s)
+    watch(list(played.values()), settle_s)
     return played
 
 
-def watch(played: list[Played], watch_s: float) -> None:
-    """Take what the helpers say and what comes over the lines for so long."""
+def watch(played: list[Played], settle_s: float) -> None:
+    """Take what the helpers say and what comes over the lines, until the end of each case has been seen.
+
+    Those that are to say nothing are looked at last, when all the others have had the time for what they do.
+    """
     sources: dict[int | socket.socket, Played] = {}
     for one in played:
         sources |= {one.helper: one, one.line: one}
-    until = time.monotonic() + watch_s
-    while (left := until - time.monotonic()) > 0:
-        for ready in select.select(list(sources), [], [], left)[0]:
-            if not sources[ready].read(ready):
-                del sources[ready]
+    until = time.monotonic() + PATIENCE_S
+    for group in ([one for one in played if not one.case.every], [one for one in played if one.case.every]):
+        while any(one.processes is None for one in group) and time.monotonic() < until:
+            for ready in select.select(list(sources), [], [], LOOK_S)[0]:
+                if not sources[ready].read(ready):
+                    del sources[ready]
+            for one in group:
+                one.look(settle_s)
 
 
 def main() -> int:

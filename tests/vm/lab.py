@@ -18,9 +18,9 @@ from tests.vm.guest import Guest, GuestError
 class Plug:
     """The hub of emulated USB modems; see plug.py for the words."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, line_rate: int = 0) -> None:
         self.guest = guest
-        guest.spawn("plug", "python3 -m tests.vm.plug serve")
+        guest.spawn("plug", f"python3 -m tests.vm.plug serve --line-rate {line_rate}")
         guest.until(f"test -S {plug.SOCKET}", timeout=60)
 
     def __call__(self, words: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Daemon(Client):
         """Start it and wait until it has its name on the bus."""
         command = f"{self._inside}python3 -m dialupd --config {self.config} --bus {self.bus}"
         self.pid = self.guest.spawn(self.name, command)
-        busy = f"kill -0 {self.pid} 2>/dev/null && {self._busctl} status {NAME} >/dev/null 2>&1"
+        busy = f"kill -0 {self.pid} 2>/dev/null && {self.busctl} status {NAME} >/dev/null 2>&1"
         ended = f"! kill -0 {self.pid} 2>/dev/null"
         self.guest.until(f"{busy} || {ended}", PATIENCE_S)
         if self.guest.run(f"kill -0 {self.pid}", check=False).rc:

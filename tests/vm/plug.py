@@ -105,6 +105,7 @@ class Bench:
             "add": self._add,
             "unplug": self._unplug,
             "replug": self._replug,
+            "clear": self._clear,
             "circuits": self._circuits,
             "show": self._show,
             "service": self._service,
@@ -153,6 +154,13 @@ class Bench:
         await device.detach()
         await device.attach(request.get("port"))
         return self._state(device)
+
+    async def _clear(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Pull everything out for good; numbers stay given."""
+        for device in self._devices.values():
+            await device.detach()
+        self._devices.clear()
+        return {}
 
     async def _circuits(self, request: dict[str, Any]) -> dict[str, Any]:
         device = self._devices[request["name"]]
@@ -213,9 +221,9 @@ def kernel_view(port: int) -> tuple[str, list[str]]:
     return "", []
 
 
-async def serve() -> None:
+async def serve(line_rate: int) -> None:
     logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(message)s")
-    async with Exchange(timing=TIMING) as exchange:
+    async with Exchange(timing=TIMING, line_rate=line_rate) as exchange:
         server = await asyncio.start_unix_server(Bench(exchange).serve, SOCKET)
         async with server:
             await server.serve_forever()
@@ -236,7 +244,8 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     """A request from the words of a command line."""
     parser = argparse.ArgumentParser(prog="plug")
     kinds = parser.add_subparsers(dest="op", required=True)
-    kinds.add_parser("serve")
+    kinds.add_parser("clear")
+    kinds.add_parser("serve").add_argument("--line-rate", type=int, default=0, help="bit/s; 0 is without a pace")
     add = kinds.add_parser("add")
     add.add_argument("--kind", choices=("cdc", "vendor"), default="cdc")
     for option in ("--vid", "--pid", "--serial"):
@@ -271,7 +280,7 @@ def main() -> int:
     request = parse(sys.argv[1:])
     if request["op"] == "serve":
         SOCKET.unlink(missing_ok=True)
-        asyncio.run(serve())
+        asyncio.run(serve(request["line_rate"]))
         return 0
     answer = ask(request)
     print(json.dumps(answer))

@@ -26,6 +26,8 @@ PACKAGES = (
     *("ppp", "python3", "python3-dbus-next", "python3-pyudev", "python3-serial", "python3-tomli"),
     # what it is compared with, and what helps to look
     *("wvdial", "mgetty", "modemmanager", "bluez", "bluez-test-tools", "socat", "strace"),
+    # the far end of a session: who may dial in, terminals, file transfer
+    *("freeradius", "cu", "minicom", "lrzsz"),
 )
 
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "squashfs", "overlay")
@@ -42,7 +44,7 @@ MASKED = (
     *("getty@tty1.service", "serial-getty@ttyS0.service", "wpa_supplicant.service", "systemd-timesyncd.service"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
 )
-NOT_AT_BOOT = ("ModemManager.service", "bluetooth.service")
+NOT_AT_BOOT = ("ModemManager.service", "bluetooth.service", "freeradius.service")
 PEOPLE = {"alice": "wonderland", "bob": "builder"}
 """Ordinary users and their passwords."""
 

@@ -50,7 +50,7 @@ class System(Client):
 
     def answers(self, timeout: float = PATIENCE_S) -> None:
         """Wait until the name has an owner on the bus that tells its objects."""
-        tree = f"{self._busctl} --auto-start=no call {NAME} /org/dialupd1 org.freedesktop.DBus.ObjectManager"
+        tree = f"{self.busctl} --auto-start=no call {NAME} /org/dialupd1 org.freedesktop.DBus.ObjectManager"
         self.guest.until(f"{tree} GetManagedObjects >/dev/null 2>&1", timeout)
 
     def ctl(self, words: str, check: bool = True) -> Any:

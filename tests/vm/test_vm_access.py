@@ -34,11 +34,13 @@ policy = "out"
 mode = "originate"
 when = "manual"
 numbers = ["300"]
-session = "raw"
+session = "silent"
 
-[session.raw]
-type = "client"
+[session.silent]
+type = "exec"
+command = ["/bin/sleep", "infinity"]
 """
+"""A call lasts until it is hung up; with a client's session it would end after a minute without its client."""
 
 ARGUMENTS = {
     "number": SERVICE,
@@ -92,6 +94,7 @@ def line(shared: Guest, hub: Plug) -> Line:
     hub(f"service {SERVICE}")
     ready = system.modem("B2", "ready")["path"]
     call = system.dial("A1", SERVICE)
+    system.running()
     busy = system.modem("A1", "connected")["path"]
     return Line(system, hub, busy, ready, call)
 

@@ -47,32 +47,34 @@ print("done")
 """
 
 
-def test_a_call_by_hand(guest: Guest, plug: Plug) -> None:
-    plug.conexant("C1", "--number 200")
-    guest.until("test -c /dev/ttyACM0")
-    plug.conexant("S1", "--number 100")
-    guest.until("test -c /dev/ttyACM1")
-    assert guest.python(BY_HAND) == "done\n"
-    assert plug("show S1")["state"] == "idle"
+def test_a_call_by_hand(common: Guest, bench: Plug) -> None:
+    bench.conexant("C1", "--number 200")
+    common.until("test -c /dev/ttyACM0")
+    bench.conexant("S1", "--number 100")
+    common.until("test -c /dev/ttyACM1")
+    assert common.python(BY_HAND) == "done\n"
+    assert bench("show S1")["state"] == "idle"
 
 
-def test_pppd_and_chat_reach_a_service(guest: Guest, plug: Plug) -> None:
-    guest.run("ip netns add net && ip -n net link set lo up")
-    guest.write("/etc/netns/net/ppp/options", "")
-    guest.write("/etc/netns/net/ppp/pap-secrets", '"web" * "correct horse" *\n', 0o600)
+def test_pppd_and_chat_reach_a_service(common: Guest, bench: Plug) -> None:
+    common.run("ip netns add net && ip -n net link set lo up")
+    common.write("/etc/netns/net/ppp/options", "")
+    common.write("/etc/netns/net/ppp/pap-secrets", '"web" * "correct horse" *\n', 0o600)
     pppd = "ip netns exec net pppd nodetach local require-pap 10.64.64.64:10.64.64.65 ms-dns 10.64.64.53"
-    plug(f"service '*99#' --command '{pppd}'")
-    plug.conexant("C1", "--number 200")
-    guest.until("test -c /dev/ttyACM0")
-    guest.write("/etc/ppp/options", "")
-    guest.write("/tmp/chat", "TIMEOUT 10 '' ATZ OK ATE0 OK 'ATDT*99#' CONNECT ''\n")
-    pid = guest.spawn(
+    bench(f"service '*99#' --command '{pppd}'")
+    bench("clear")
+    common.until("! ls /dev/ttyACM* 2>/dev/null")
+    bench.conexant("C2", "--number 201")
+    common.until("test -c /dev/ttyACM0")
+    common.write("/etc/ppp/options", "")
+    common.write("/tmp/chat", "TIMEOUT 10 '' ATZ OK ATE0 OK 'ATDT*99#' CONNECT ''\n")
+    pid = common.spawn(
         "pppd",
         "pppd /dev/ttyACM0 115200 nodetach noauth debug lcp-restart 1 noipdefault nodefaultroute "
         "user web password 'correct horse' connect 'chat -v -s -f /tmp/chat'",
     )
-    guest.until("ip -4 addr show ppp0 2>/dev/null | grep 10.64.64.65")
-    guest.run("ping -c 3 -i 0.2 -W 5 10.64.64.64")
-    guest.run(f"kill {pid}")
-    assert guest.wait(pid, 20) == 5
-    guest.until("! ip netns exec net ip link show ppp0")
+    common.until("ip -4 addr show ppp0 2>/dev/null | grep 10.64.64.65")
+    common.run("ping -c 3 -i 0.2 -W 5 10.64.64.64")
+    common.run(f"kill {pid}")
+    assert common.wait(pid, 20) == 5
+    common.until("! ip netns exec net ip link show ppp0")
