@@ -136,10 +136,12 @@ class _Flow:
 class Join:
     """One use of `run`; the stream stays the caller's to close."""
 
-    def __init__(self, stream: int, terminal: Terminal, *, hang_up_at_eof: bool = False) -> None:
+    def __init__(self, stream: int, terminal: Terminal, *, hint: str = "", hang_up_at_eof: bool = False) -> None:
+        """`hint` is told to a person as soon as every key is the line's."""
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._terminal = terminal
+        self._hint = hint
         self._hang_up_at_eof = hang_up_at_eof
         self._typed = Typed()
         self._rest = b""
@@ -159,6 +161,8 @@ class Join:
         os.set_blocking(self._stream, False)
         try:
             self._go()
+            if self._terminal.is_one and self._hint:
+                say(self._hint, end="\r\n")
             while True:
                 asking = asyncio.ensure_future(self._asked.get())
                 either: set[asyncio.Future[Ended] | asyncio.Future[Escape]] = {self._done, asking}

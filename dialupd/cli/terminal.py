@@ -124,10 +124,7 @@ async def _on_call(front: Front, remote: Remote, call: int) -> int:
 
 
 async def _joined(front: Front, stream: int) -> Ended:
-    person = Terminal()
-    if person.is_one:
-        say(HINT)
-    return await Join(stream, person, hang_up_at_eof=front.args.hang_up_at_eof).run()
+    return await Join(stream, Terminal(), hint=HINT, hang_up_at_eof=front.args.hang_up_at_eof).run()
 
 
 async def _ending(remote: Remote, call: int) -> Row | None:

@@ -180,6 +180,7 @@ def download(system: System) -> Going:
     """Call the provider and begin to fetch something from there."""
     guest = system.guest
     guest.run("rm -f /tmp/enough /tmp/sent /tmp/got")
+    system.modem("A1", "ready")
     path = str(system.call(ROOT, "Manager", "Originate", "sa{sv}", "out", "0")[0])
     system.until(f"{path} running", lambda: True if system.objects("Call")[path]["SessionState"] == "running" else None)
     guest.spawn("sender", "ip netns exec net /tmp/sender 10.64.64.64")
@@ -204,6 +205,7 @@ def log_in(system: System, plug: Plug) -> Going:
     guest = system.guest
     node = human(plug)
     guest.run("rm -f /tmp/enough; : > /tmp/heard")
+    system.modem("B2", "ready")
     say(guest, node, "ATDT" + CONSOLE, "CONNECT")
     system.until("the caller", lambda: True if incoming(system) else None)
     guest.until("grep -aq 'login: ' /tmp/heard", timeout=60)

@@ -1,5 +1,5 @@
-"""What people do on the lines of the packaged service: they log in, move files, are called back, and speak PPP where
-others log in.
+"""What people do on the lines of the packaged service: they log in, move files, are called back, speak PPP where others
+log in, and reach the world through a provider.
 
 The person has a modem that no daemon looks at, and a terminal of plain cat.
 """
@@ -13,6 +13,7 @@ import pytest
 
 from tests.vm import calls
 from tests.vm.calls import human, incoming, say
+from tests.vm.client import ROOT
 from tests.vm.guest import Guest, GuestError
 from tests.vm.lab import Plug
 from tests.vm.peers import CALLER, DIALLER, SERVER, call_by_chat
@@ -20,8 +21,8 @@ from tests.vm.rootfs import PEOPLE
 from tests.vm.system import BARE, System
 
 PATIENCE_S = 90.0
-HUMAN, FRONT, BOARD = "200", "102", "101"
-"""Numbers: the person's, the one where everybody calls, and a board's."""
+HUMAN, FRONT, BOARD, PROVIDER = "200", "102", "101", "301"
+"""Numbers: the person's, the one where everybody calls, a board's, and that of a way into the world."""
 
 SIZE = 256 * 1024
 
@@ -35,6 +36,17 @@ policy = "front"
 name = "board"
 match = {{ vendor = "0572", product = "1340", serial = "D1" }}
 policy = "board"
+
+[[modem]]
+name = "uplink"
+match = {{ vendor = "0572", product = "1340", serial = "A1" }}
+policy = "uplink"
+
+[policy.uplink]
+mode = "originate"
+when = "manual"
+numbers = ["{PROVIDER}"]
+session = "internet"
 
 [policy.front]
 mode = "answer"
@@ -51,6 +63,11 @@ type = "auto"
 ppp = "dialin"
 login = "console"
 wait = "30s"
+
+[session.internet]
+type = "ppp"
+default-route = true
+dns = true
 
 [session.dialin]
 type = "ppp"
@@ -80,9 +97,10 @@ def system(shared: Guest, hub: Plug) -> System:
     hub.add("1234", "5678", calls.HUMAN, f"--number {HUMAN}")
     hub.conexant("B2", f"--number {FRONT}")
     hub.conexant("D1", f"--number {BOARD}")
-    guest.until("test -c /dev/ttyACM2")
+    hub.conexant("A1", "--number 100")
+    guest.until("test -c /dev/ttyACM3")
     system = System(guest, CONFIG)
-    for serial in ("B2", "D1"):
+    for serial in ("A1", "B2", "D1"):
         system.modem(serial, "ready")
     return system
 
@@ -95,7 +113,7 @@ def free_lines(system: System) -> Iterator[None]:
             with suppress(GuestError):  # the person may have hung up in this moment
                 system.call(call["path"], "Call", "HangUp")
             system.ended(call["path"])
-    for serial in ("B2", "D1"):
+    for serial in ("A1", "B2", "D1"):
         system.modem(serial, "ready")
 
 
@@ -195,3 +213,23 @@ def test_a_terminal_on_a_call(system: System, hub: Plug) -> None:
     assert "connected" in done.out
     guest.until("cmp /tmp/blob /srv/up/blob", PATIENCE_S)
     assert system.ended(system.calls()[0]["path"])["Session"] == "client"
+
+
+def test_name_servers_and_the_way_come_and_go_with_the_call(system: System, hub: Plug) -> None:
+    guest = system.guest
+    before = "# by hand\nnameserver 192.0.2.1\n"
+    guest.write("/etc/resolv.conf", before)
+    guest.run("ip netns add net && ip -n net link set lo up")
+    guest.write("/etc/netns/net/ppp/options", "")
+    pppd = "ip netns exec net pppd nodetach local noauth 10.64.64.64:10.64.64.65 ms-dns 10.64.64.53"
+    hub(f"service {PROVIDER} --command '{pppd}'")
+    path = str(system.call(ROOT, "Manager", "Originate", "sa{sv}", "uplink", "0")[0])
+    guest.until("grep -q '^nameserver 10.64.64.53' /etc/resolv.conf", PATIENCE_S)
+    guest.until("ip route show default | grep -q 'dev ppp0 .*metric 700'", PATIENCE_S)
+    assert "\nnameserver 192.0.2.1" not in guest.read("/etc/resolv.conf"), "the far end's alone are asked"
+    assert system.objects("Call")[path]["Dns"] == ["10.64.64.53"]
+    system.call(path, "Call", "HangUp")
+    assert system.ended(path)["EndReason"] == "local-hangup"
+    guest.until("! systemctl is-active -q 'dialupd-ppp@*.service'", PATIENCE_S)
+    assert guest.read("/etc/resolv.conf") == before
+    assert guest.run("ip route show default").out == ""
