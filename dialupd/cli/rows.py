@@ -16,7 +16,6 @@ Json = str | int | Sequence["Json"] | Mapping[str, "Json"]
 """What `--json` prints."""
 
 CALL_PREFIX = "/org/dialupd1/call/"
-MODEM_PREFIX = "/org/dialupd1/modem/"
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

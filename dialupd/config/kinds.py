@@ -183,11 +183,17 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 PLACEHOLDERS = ("user", "password")
 
 
-def _dialogue(value: object) -> str:
-    """What is expected or sent, before anything is put in."""
+def _line(value: object) -> str:
+    """What is expected of the far end, or sent to it."""
     text = _text(value)
     if not re.fullmatch(r"[ -~]{0,120}", text):
         raise ValueError
+    return text
+
+
+def _sent(value: object) -> str:
+    """What is sent, before anything is put in."""
+    text = _line(value)
     for word in _PLACEHOLDER.findall(text):
         if word not in PLACEHOLDERS:
             text = f"'{{{word[:SHOWN]}}}' is not {{user}} or {{password}}{nearest(word, PLACEHOLDERS)}"
@@ -197,13 +203,13 @@ def _dialogue(value: object) -> str:
 
 def _expected(value: object) -> tuple[str, ...]:
     """A text, or a list in which what is expected and what is sent in its absence alternate."""
-    texts = tuple(_text(item) for item in (_items(value) if isinstance(value, list) else [value]))
-    if len(texts) % 2 == 0 or not all(re.fullmatch(r"[ -~]{0,120}", text) for text in texts):
+    texts = tuple(_line(item) for item in (_items(value) if isinstance(value, list) else [value]))
+    if len(texts) % 2 == 0:
         raise ValueError
     if not all(texts[::2]):
         raise Wrong(("", "expects an empty text, which comes at once"))
-    for sent in texts[1::2]:
-        _dialogue(sent)
+    for text in texts[1::2]:
+        _sent(text)
     return texts
 
 
@@ -215,14 +221,14 @@ def _login_step(value: object) -> LoginStep:
         items = _items(value)
         if len(items) < 2:
             raise ValueError
-        return LoginStep(_expected(items[:-1]), _dialogue(items[-1]))
+        return LoginStep(_expected(items[:-1]), _sent(items[-1]))
     for key in value:
         if key not in _STEP_KEYS:
             raise Wrong(("." + dotted("", str(key)), f"is not a known key of a step{nearest(str(key), _STEP_KEYS)}"))
     if "expect" not in value or "send" not in value:
         raise ValueError
     timeout = duration(1, 600).read(value["timeout"]) if "timeout" in value else 0.0
-    return LoginStep(_expected(value["expect"]), _dialogue(value["send"]), timeout)
+    return LoginStep(_expected(value["expect"]), _sent(value["send"]), timeout)
 
 
 def _login(value: object) -> tuple[LoginStep, ...] | None:

@@ -18,9 +18,6 @@ RESTORE = 5.0
 GUARD = 1.1
 """Silence on both sides of the escape sequence: S12 is 50 times 20 ms by default (V.250 extension), plus a margin."""
 
-ESCAPE_REPLY = 1.0
-"""For OK after the second guard time, which the modem measures itself."""
-
 HANG_UP_REPLY = 5.0
 """For OK after ATH: an error-corrected line is first cleared down, which takes some seconds on a dead one."""
 
