@@ -113,13 +113,19 @@ def fits(match: Match, device: Device) -> bool:
         (match.interface, device.interface),
         (match.driver, device.driver),
         (match.bus, device.bus),
+        (match.address, device.address),
+        (match.device_class, device.device_class),
     )
     if any(wanted and wanted != there for wanted, there in exact):
         return False
-    globs = ((match.path, device.path), (match.device, device.node))
+    globs = ((match.path, device.path), (match.device, device.node), (match.name, _radio_name(device)))
     if any(wanted and not fnmatch.fnmatchcase(there, wanted) for wanted, there in globs):
         return False
     return match != Match()
+
+
+def _radio_name(device: Device) -> str:
+    return device.model if device.radio else ""
 
 
 def find(entries: Iterable[ModemEntry], device: Device) -> ModemEntry | None:

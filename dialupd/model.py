@@ -25,6 +25,17 @@ class Transport(StrEnum):
     SOFTWARE = "software"
 
 
+class DeviceClass(StrEnum):
+    """What a Bluetooth device says it is: its major class (Bluetooth Assigned Numbers, section 2.8), with modems told
+    apart from phones."""
+
+    OTHER = ""
+    COMPUTER = "computer"
+    PHONE = "phone"
+    MODEM = "modem"
+    ACCESS_POINT = "access-point"
+
+
 class ModemState(StrEnum):
     BINDING = "binding"
     PROBING = "probing"
@@ -129,6 +140,9 @@ class Device:
 
     `sys_path` is the tty's, or for a device without a driver (`node == ""`) the USB device's.  `vendor` and `product`
     are four lower-case hex digits of the usb_device parent.  `interface` is bInterfaceNumber, two hex digits.
+
+    A phone that bluetoothd knows has no node of the kernel's: `sys_path` and `node` are both "bluetooth:" and its
+    `address`, "AA:BB:CC:DD:EE:FF"; `driver` is its service ("dun" or "spp"), `path` our adapter and `model` its name.
     """
 
     sys_path: str
@@ -144,6 +158,21 @@ class Device:
     address: str = ""
     manufacturer: str = ""
     model: str = ""
+    device_class: DeviceClass = DeviceClass.OTHER
+
+    @property
+    def radio(self) -> bool:
+        """Whether the line to it is had from bluetoothd, not by opening a node."""
+        return self.node.startswith(RADIO)
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether opening it begins a radio link, so that it is not opened just to look."""
+        return self.transport is Transport.BLUETOOTH
+
+
+RADIO = "bluetooth:"
+"""What stands before a phone's address in place of a node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,6 +331,14 @@ PRINTABLE = text_like("printable text", r"[ -~]{1,200}")
 DEVICE_GLOB = text_like('a whole path such as "/dev/ttyS0", in which * and ? stand for others', r"/[!-~]{1,200}")
 GLOB = text_like("a pattern of printable characters, in which * and ? stand for others", r"[!-~]{1,200}")
 APN = text_like("an access point name (letters, digits, '.', '_' and '-')", r"[A-Za-z0-9._-]{1,100}")
+BLUETOOTH_ADDRESS = text_like(
+    'a Bluetooth address such as "00:11:22:33:44:55"', r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}", str.upper
+)
+NAME_GLOB = text_like("a name, in which * and ? stand for others", r"[^\x00-\x1f\x7f]{1,200}")
+BEARER = text_like(
+    'what follows AT+CBST=, such as "7,0,1" (9600 bit/s to an analogue modem) or "71,0,1" (to ISDN)',
+    r"[0-9]{1,3}(?:,[0-9]){0,2}",
+)
 CALLER = text_like(
     'a number pattern (digits, letters, + # - . with * and ?) or "none" for calls without a number',
     r"none|[0-9A-Za-z+#*?.-]{1,64}",

@@ -95,15 +95,36 @@ def _modem(table: Table, policies: dict[str, Policy], problems: list[Problem]) -
         pin_file=r.get(s.PIN_FILE),
         pin_credential=r.get(s.PIN_CREDENTIAL),
         apn=r.get(s.APN),
+        context=r.get(s.CONTEXT),
+        bearer=r.get(s.BEARER),
+        keep_connected=r.get(s.KEEP_CONNECTED),
+        disconnect_after=r.get(s.DISCONNECT_AFTER),
         policy=r.get(s.MODEM_POLICY),
     )
     if entry.usbserial and not {"vendor", "product"} <= match_table.items.keys():
         r.tell(s.USBSERIAL, "needs match.vendor and match.product: they say what the generic driver may take")
     if entry.pin_credential and r.has(s.PIN_FILE):
         r.tell(s.PIN_CREDENTIAL, "stands beside 'pin-file'; one of the two, please")
+    if r.has(s.CONTEXT) and not r.has(s.APN):
+        r.tell(s.CONTEXT, "means nothing without the 'apn' that it is for; add it")
     if entry.policy and entry.policy not in policies:
         r.tell(s.MODEM_POLICY, f"there is no [policy.{entry.policy}]{nearest(entry.policy, policies)}")
+    _check_radio(r, entry, policies)
     return entry
+
+
+def _check_radio(r: Reader, entry: ModemEntry, policies: dict[str, Policy]) -> None:
+    """What is said of the radio link must be about one."""
+    if not entry.match.by_radio:
+        for setting in (s.KEEP_CONNECTED, s.DISCONNECT_AFTER):
+            if r.has(setting):
+                text = "has an effect only on a Bluetooth phone; match.address, match.name or match.class say which"
+                r.tell(setting, text)
+    elif entry.keep_connected and r.has(s.DISCONNECT_AFTER):
+        r.tell(s.DISCONNECT_AFTER, "has no effect beside keep-connected = true")
+    elif not entry.keep_connected and entry.policy in policies and policies[entry.policy].mode is Mode.ANSWER:
+        text = f"{quoted(entry.policy)} answers calls, and a phone rings here only with keep-connected = true; add that"
+        r.tell(s.MODEM_POLICY, text)
 
 
 def _match(table: Table, problems: list[Problem]) -> Match:
@@ -117,6 +138,9 @@ def _match(table: Table, problems: list[Problem]) -> Match:
         path=r.get(s.PATH),
         bus=r.get(s.BUS),
         device=r.get(s.DEVICE),
+        address=r.get(s.BLUETOOTH_ADDRESS),
+        name=r.get(s.BLUETOOTH_NAME),
+        device_class=r.get(s.BLUETOOTH_CLASS),
     )
     if not table.items:
         problems.append(Problem(table.file, table.path, "is empty; it needs one of " + ", ".join(keys(s.MATCH))))

@@ -35,6 +35,7 @@ from dialupd.config.values import (
     TcpSession,
     When,
 )
+from dialupd.model import DeviceClass
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -108,9 +109,17 @@ DRIVER = Setting("driver", kinds.WORD, _MATCH.driver, 'kernel driver, such as "c
 PATH = Setting("path", kinds.GLOB, _MATCH.path, "place on the bus: a pattern for udev's ID_PATH")
 BUS = Setting("bus", kinds.WORD, _MATCH.bus, 'bus of the device as udev names it, such as "usb"')
 DEVICE = Setting("device", kinds.DEVICE_GLOB, _MATCH.device, "the device node")
+BLUETOOTH_ADDRESS = Setting("address", kinds.BLUETOOTH_ADDRESS, _MATCH.address, "address of a paired Bluetooth phone")
+BLUETOOTH_NAME = Setting(
+    "name", kinds.NAME_GLOB, _MATCH.name, "name of a paired Bluetooth phone, as `bluetoothctl devices` lists it"
+)
+BLUETOOTH_CLASS = Setting(
+    "class", choice(DeviceClass, hidden=("",)), _MATCH.device_class, "what a paired Bluetooth device says it is"
+)
 MATCH = _section(
     "match", "Which devices a `[[modem]]` is for: every field that is given must fit, and one is needed.",
-    VENDOR, PRODUCT, SERIAL, INTERFACE, DRIVER, PATH, BUS, DEVICE, later=("address", "url"),
+    VENDOR, PRODUCT, SERIAL, INTERFACE, DRIVER, PATH, BUS, DEVICE, BLUETOOTH_ADDRESS, BLUETOOTH_NAME, BLUETOOTH_CLASS,
+    later=("url",),
 )  # fmt: skip
 
 _MODEM = ModemEntry()
@@ -143,13 +152,30 @@ PIN_CREDENTIAL = Setting(
     "credential of dialupd.service with the PIN of the SIM card, instead of `pin-file`",
 )  # fmt: skip
 APN = Setting("apn", kinds.APN, _MODEM.apn, "access point name of phones and sticks, set with AT+CGDCONT")
+CONTEXT = Setting(
+    "context", whole(1, 16), _MODEM.context, "the context that `apn` is for: `*99***2#` dials the second one, `*99#` "
+    "mostly the first",
+)  # fmt: skip
+BEARER = Setting(
+    "bearer", kinds.BEARER, _MODEM.bearer, "bearer of data calls to a telephone number, set with AT+CBST; for phones "
+    "and networks that still have such calls",
+)  # fmt: skip
+KEEP_CONNECTED = Setting(
+    "keep-connected", kinds.BOOLEAN, _MODEM.keep_connected,
+    "hold the radio link to a Bluetooth phone open, so that it can ring here; else it is opened for a call only",
+)  # fmt: skip
+DISCONNECT_AFTER = Setting(
+    "disconnect-after", duration(1, 86400), _MODEM.disconnect_after,
+    "how long the radio link stays open after its last use, without `keep-connected`",
+)  # fmt: skip
 MODEM_POLICY = Setting(
     "policy", kinds.NAME, _MODEM.policy, "the policy the modem follows; without one it only does what is asked by hand"
 )
 MODEM = _section(
     "[[modem]]", "A modem, or a kind of modem. The first entry that fits a device is used.",
     MODEM_NAME, SubTable("match", MATCH, "which devices the entry is for", required=True),
-    USBSERIAL, SPEED, FLOW, INIT, PROFILE, COUNTRY, PIN_FILE, PIN_CREDENTIAL, APN, MODEM_POLICY,
+    USBSERIAL, SPEED, FLOW, INIT, PROFILE, COUNTRY, PIN_FILE, PIN_CREDENTIAL, APN, CONTEXT, BEARER, KEEP_CONNECTED,
+    DISCONNECT_AFTER, MODEM_POLICY,
 )  # fmt: skip
 
 _RETRY = Retry()

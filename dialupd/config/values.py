@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from dialupd.at.dialstring import Masking
+from dialupd.model import DeviceClass
 
 Argv = tuple[str, ...]
 
@@ -88,7 +89,10 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a device must show; "" is not asked about.  `path` and `device` are globs, the others exact."""
+    """What a device must show; "" is not asked about.  `path`, `device` and `name` are globs, the others exact.
+
+    `address`, `name` and `device_class` are those of a Bluetooth device.
+    """
 
     vendor: str = ""
     product: str = ""
@@ -98,11 +102,28 @@ class Match:
     path: str = ""
     bus: str = ""
     device: str = ""
+    address: str = ""
+    name: str = ""
+    device_class: DeviceClass = DeviceClass.OTHER
+
+    @property
+    def phones(self) -> bool:
+        """Whether it asks for phones that bluetoothd knows."""
+        return bool(self.address or self.name or self.device_class or self.bus == "bluetooth") and not self.device
+
+    @property
+    def by_radio(self) -> bool:
+        """Whether it asks for a modem that a radio link leads to, one on a node of the kernel's included."""
+        return self.phones or self.device.startswith("/dev/rfcomm")
 
 
 @dataclass(frozen=True, slots=True)
 class ModemEntry:
-    """One `[[modem]]`.  `init` commands are whole ("AT…"); `policy` "" means only what the bus asks for."""
+    """One `[[modem]]`.  `init` commands are whole ("AT…"); `policy` "" means only what the bus asks for.
+
+    `bearer` is what follows AT+CBST=, "" for as the phone has it; `context` the PDP context that `apn` is for.
+    `keep_connected` holds the radio link open, else it is closed `disconnect_after` seconds after its last use.
+    """
 
     name: str = ""
     match: Match = Match()
@@ -115,6 +136,10 @@ class ModemEntry:
     pin_file: str = ""
     pin_credential: str = ""
     apn: str = ""
+    context: int = 1
+    bearer: str = ""
+    keep_connected: bool = False
+    disconnect_after: float = 20.0
     policy: str = ""
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     PURE,
     ("io",),
     (
-        *("runtime", "units", "modem", "sessions", "inheritance", "system", "calls", "wishes", "fleet"),
+        *("runtime", "units", "radio", "phones", "modem", "sessions", "inheritance", "system", "calls", "wishes", "fleet"),
         *("registry", "control", "sleep", "logs", "chronicle"),
     ),
     ("bus", "cli", "ctl", "daemon", "demo", "lean", "system_files", "helper", "__main__"),

@@ -39,6 +39,7 @@ from dialupd.config.values import (
     TcpSession,
     When,
 )
+from dialupd.model import DeviceClass
 
 ROOT = Path(__file__).parents[2]
 
@@ -282,6 +283,7 @@ def test_nothing_written_is_the_defaults() -> None:
 
 
 MODEM = '[[modem]]\nmatch.vendor = "0572"\n'
+PHONE = "[[modem]]\n"
 ANSWER = '[session.s]\ntype = "client"\n[policy.p]\nmode = "answer"\nsession = "s"\n'
 ORIGINATE = '[session.s]\ntype = "ppp"\n[policy.p]\nmode = "originate"\nsession = "s"\n{}\n'.replace(
     "{}", 'numbers = ["1"]'
@@ -321,7 +323,32 @@ CASES = [
     (MODEM + "[[modem]]\nmatch.vendor = 'zz'", "modem[2].match.vendor: 'zz' is not four hex digits (0-9a-f), as lsusb"),
     ("[[modem]]\nmatch = 5", "modem[1].match: is not a table; write { key = value, … }"),
     ("[[modem]]\nmatch.product = '0001'", "modem[1].match.product: means nothing without the vendor; add it"),
-    ("[[modem]]\nmatch.address = 'x'", "modem[1].match.address: is not available in this version"),
+    (PHONE + "match.address = 'x'", "modem[1].match.address: 'x' is not a Bluetooth address such as"),
+    (
+        PHONE + "match.address = '00:11:22:33:44:55\\n'",
+        "modem[1].match.address: '00:11:22:33:44:55\\n' is not a Bluetooth",
+    ),
+    (PHONE + "match.class = 'phon'", "modem[1].match.class: 'phon' is not one of computer, phone, modem, access-point"),
+    (PHONE + "match.name = ''", "modem[1].match.name: '' is not a name, in which * and ? stand for others"),
+    (PHONE + "match.class = 'phone'\nbearer = '7;D'", "modem[1].bearer: '7;D' is not what follows AT+CBST=, such as"),
+    (PHONE + "match.class = 'phone'\ncontext = 2", "modem[1].context: means nothing without the 'apn' that it is for"),
+    (
+        PHONE + "match.class = 'phone'\napn = 'x'\ncontext = 17",
+        "modem[1].context: the number 17 is not a whole number from",
+    ),
+    (
+        MODEM + "keep-connected = true",
+        "modem[1].keep-connected: has an effect only on a Bluetooth phone; match.address",
+    ),
+    (MODEM + "disconnect-after = '5s'", "modem[1].disconnect-after: has an effect only on a Bluetooth phone"),
+    (
+        PHONE + "match.class = 'phone'\nkeep-connected = true\ndisconnect-after = '5s'",
+        "modem[1].disconnect-after: has no effect beside keep-connected = true",
+    ),
+    (
+        PHONE + "match.class = 'phone'\npolicy = 'p'\n" + ANSWER,
+        "modem[1].policy: 'p' answers calls, and a phone rings here only with keep-connected = true; add that",
+    ),
     ("[[modem]]\nmatch.url = 'x'", "modem[1].match.url: is not available in this version"),
     ("[[modem]]\nmatch.device = 'ttyS0'", "modem[1].match.device: 'ttyS0' is not a whole path such as"),
     (MODEM + "speed = 115201", "modem[1].speed: the number 115201 is not one of 300, 1200,"),
@@ -589,6 +616,42 @@ def test_what_is_no_duration(text: str) -> None:
     assert len(problems(ANSWER + f"max-duration = '{text}'")) == 1
 
 
+# -- Bluetooth
+
+
+def test_a_phone_is_matched_by_address_name_and_class() -> None:
+    (entry,) = read(
+        PHONE + "match = { address = 'aa:bb:cc:dd:ee:ff', name = 'Nokia *', class = 'phone' }\n"
+        "keep-connected = true\napn = 'internet'\ncontext = 2\nbearer = '71,0,1'"
+    ).modems
+    assert entry.match == Match(address="AA:BB:CC:DD:EE:FF", name="Nokia *", device_class=DeviceClass.PHONE)
+    assert (entry.keep_connected, entry.context, entry.bearer) == (True, 2, "71,0,1")
+    assert entry.match.phones
+    assert entry.match.by_radio
+
+
+@pytest.mark.parametrize(
+    ("match", "phones", "by_radio"),
+    [
+        ("name = 'x'", True, True),
+        ("class = 'computer'", True, True),
+        ("bus = 'bluetooth'", True, True),
+        ("bus = 'usb'", False, False),
+        ("device = '/dev/rfcomm0'", False, True),
+        ("device = '/dev/rfcomm0', address = '00:11:22:33:44:55'", False, True),
+        ("device = '/dev/ttyS0'", False, False),
+    ],
+)
+def test_what_asks_for_bluetooth(match: str, phones: bool, by_radio: bool) -> None:
+    found = read(PHONE + f"match = {{ {match} }}").modems[0].match
+    assert (found.phones, found.by_radio) == (phones, by_radio)
+
+
+def test_a_tty_of_bluetooth_may_be_held_open() -> None:
+    text = PHONE + "match.device = '/dev/rfcomm0'\nkeep-connected = true\npolicy = 'p'\n" + ANSWER
+    assert read(text).modems[0].keep_connected
+
+
 # -- the table of settings
 
 
@@ -632,7 +695,7 @@ def keys_of(section: Section) -> set[str]:
     [
         (0, Config().daemon, set()),
         (1, ModemEntry(), set()),
-        (2, Match(), set()),
+        (2, Match(), {"device_class"}),
         (3, Policy("", Mode.MANUAL), {"name"}),
         (4, Retry(), set()),
         (5, PppSession(""), {"name", "auto_login", "pool"}),
@@ -643,7 +706,7 @@ def keys_of(section: Section) -> set[str]:
 )
 def test_every_field_has_its_setting(section: int, value: object, besides: set[str]) -> None:
     names = {field.name for field in fields(value)} - besides  # type: ignore[arg-type]
-    assert keys_of(ALL[section]) - {"type"} == names
+    assert keys_of(ALL[section]) - {"type", "class"} == names
 
 
 def test_the_page_is_in_step() -> None:
