@@ -22,8 +22,8 @@ LAYERS = (
     PURE,
     ("io",),
     (
-        *("runtime", "units", "radio", "phones", "modem", "sessions", "inheritance", "system", "calls", "wishes", "fleet"),
-        *("registry", "control", "sleep", "logs", "chronicle"),
+        *("runtime", "units", "radio", "modem", "sessions", "inheritance", "system", "calls", "wishes"),
+        *("fleet", "phones", "registry", "control", "sleep", "logs", "chronicle"),
     ),
     ("bus", "cli", "ctl", "daemon", "demo", "lean", "system_files", "helper", "__main__"),
 )
