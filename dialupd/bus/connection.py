@@ -7,7 +7,8 @@ given up.  Incoming messages are handled a few at a time with the loop's other w
 delays nobody.
 
 Descriptors: `send` owns those of its message and closes them once they are sent or dropped.  Those that
-arrive are closed unless the one who waits for the reply asked for them.
+arrive are closed unless the one who waits for the reply asked for them; a connection opened with `call_fds`
+shows those of a method call to its handler, and closes what the handler has not taken out of `unix_fds`.
 
 A connection ends once, for whatever cause: everybody who waits gets `ConnectionLost`, the socket is closed,
 and `wait_closed` says why.
@@ -104,9 +105,10 @@ class _Pending:
 class Connection:
     """Made by `open`; give `on_call` and `on_signal` something to call."""
 
-    def __init__(self, sock: socket.socket, *, passes_fds: bool, limit: int) -> None:
+    def __init__(self, sock: socket.socket, *, passes_fds: bool, limit: int, call_fds: bool) -> None:
         self.unique_name = ""
         self.passes_fds = passes_fds
+        self._call_fds = call_fds
         self.on_call: Handler | None = None
         self.on_signal: list[Handler] = []
         self.on_end: list[Callable[[str], None]] = []
@@ -126,14 +128,14 @@ class Connection:
         self._schedule_turn()
 
     @classmethod
-    async def open(cls, bus: str, *, limit: int = SERVICE_LIMIT) -> Connection:
+    async def open(cls, bus: str, *, limit: int = SERVICE_LIMIT, call_fds: bool = False) -> Connection:
         """Connect to `system`, `session` or an address.  Raises ConnectionLost."""
         address = bus_address(bus)
         trouble: Exception = ConnectionLost(f'"{address}" names no bus')
         for family, target in targets(address):
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    return await cls._open(family, target, limit)
+                    return await cls._open(family, target, limit, call_fds)
             except TimeoutError:
                 trouble = ConnectionLost("it does not answer")
             except (OSError, ConnectionLost, BusError) as error:
@@ -142,13 +144,13 @@ class Connection:
         raise ConnectionLost(f"cannot reach the bus at {address}: {reason}") from trouble
 
     @classmethod
-    async def _open(cls, family: int, target: str | tuple[str, int], limit: int) -> Connection:
+    async def _open(cls, family: int, target: str | tuple[str, int], limit: int, call_fds: bool) -> Connection:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, target)
             passes_fds = await authenticate(sock)
-            connection = cls(sock, passes_fds=passes_fds, limit=limit)
+            connection = cls(sock, passes_fds=passes_fds, limit=limit, call_fds=call_fds)
         except BaseException:
             sock.close()
             raise
@@ -387,17 +389,20 @@ class Connection:
                 pending.future.set_result(message)
             close_all(fds)
             return
-        close_all(fds)
-        handlers = tuple(self.on_signal)
+        handlers: tuple[Handler, ...] = tuple(self.on_signal)
         if message.message_type is MessageType.METHOD_CALL:
-            if self.on_call is None:
-                if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-                    text = "This connection offers no objects."
-                    self.send(error_reply(message, f"{BUS_NAME}.Error.UnknownObject", text))
-                return
-            handlers = (self.on_call,)
+            handlers = (self.on_call or self._offers_nothing,)
+            if self._call_fds:
+                message.unix_fds, fds = fds, []
+        close_all(fds)
         for handler in handlers:
             try:
                 handler(message)
             except Exception:
                 log.exception("handling %s from %s failed", message.member, message.sender)
+        close_all(message.unix_fds)
+
+    def _offers_nothing(self, message: Message) -> None:
+        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+            text = "This connection offers no objects."
+            self.send(error_reply(message, f"{BUS_NAME}.Error.UnknownObject", text))
