@@ -34,6 +34,7 @@ from dialupd.io.account import AccountError, become
 from dialupd.io.configfile import read_config_or_last_good
 from dialupd.io.journal import mark
 from dialupd.io.notify import Notifier
+from dialupd.io.radioport import is_rfcomm
 from dialupd.logs import set_up_logging
 from dialupd.model import EndReason
 from dialupd.sessions import protocol
@@ -148,8 +149,8 @@ class Helper:
                 _require_socket(stream)
             case _:
                 raise Refused(f"the daemon gave {len(descriptors)} descriptors, which is not what the session takes")
-        # A socket could lead to a service that takes what root writes for root's own word, such as the journal.
-        if not os.isatty(line):
+        # Any other socket could lead to a service that takes what root writes for root's own word, such as the journal.
+        if not os.isatty(line) and not is_rfcomm(line):
             raise Refused("what the daemon gave is no line")
         if self._kind is Kind.EXEC:
             user = config.user if isinstance(config, ExecSession) else ""

@@ -13,58 +13,17 @@ import os
 import stat
 import struct
 import termios
-from dataclasses import dataclass
-from enum import StrEnum
 
 import serial
 
 from dialupd.config.values import Flow
-
-# What drivers answer that have no modem lines or counters.
-UNSUPPORTED = frozenset({errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+from dialupd.io.port import Lines, PortError, PortFault
 
 # <asm-generic/ioctls.h>; the termios module has its twin TIOCSETD only.
 TIOCGETD = 0x5424
 
 # Major numbers <linux/major.h>.  On a pty TIOCEXCL outlives its holder, for as long as the other end is open.
 PTY_SLAVES = (136, 143)
-
-
-class PortFault(StrEnum):
-    LOCKED = "locked"
-    BUSY = "busy"
-    GONE = "gone"
-    DENIED = "denied"
-    NOT_A_TTY = "not-a-tty"
-    IO = "io"
-
-
-class PortError(Exception):
-    """The port cannot do it: what for programs, and the place and the mend for a person."""
-
-    def __init__(self, reason: PortFault, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The modem's output circuits."""
-
-    dcd: bool
-    dsr: bool
-    cts: bool
-    ri: bool
-
-    @classmethod
-    def from_bits(cls, bits: int) -> Lines:
-        """From what TIOCMGET gives."""
-        return cls(
-            dcd=bool(bits & termios.TIOCM_CAR),
-            dsr=bool(bits & termios.TIOCM_DSR),
-            cts=bool(bits & termios.TIOCM_CTS),
-            ri=bool(bits & termios.TIOCM_RI),
-        )
 
 
 def open_tty(path: str, speed: int, flow: Flow) -> int:
@@ -149,6 +108,17 @@ def set_raw(fd: int, speed: int, flow: Flow) -> None:
 
 def modem_bits(fd: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.TIOCMGET, bytes(4)))[0])
+
+
+def modem_lines(fd: int) -> Lines:
+    """The modem's circuits; OSError where the port has none, or is gone."""
+    bits = modem_bits(fd)
+    return Lines(
+        dcd=bool(bits & termios.TIOCM_CAR),
+        dsr=bool(bits & termios.TIOCM_DSR),
+        cts=bool(bits & termios.TIOCM_CTS),
+        ri=bool(bits & termios.TIOCM_RI),
+    )
 
 
 def discard_output(fd: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
@@ -24,9 +23,7 @@ class ConnectedLine:
         return self.port.path
 
     def dup(self) -> int:
-        fd = self.port.dup_fd()
-        os.set_blocking(fd, False)
-        return fd
+        return self.port.dup_fd()
 
     def fileno(self) -> int:
         return self.port.fileno()

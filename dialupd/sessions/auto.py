@@ -18,6 +18,7 @@ from typing import Final
 
 from dialupd.config.values import AutoSession, LoginSession, PlainSession
 from dialupd.config.values import Session as SessionConfig
+from dialupd.io.port import hung_up
 from dialupd.model import DialupError, EndReason, ErrorKind, SessionState
 from dialupd.sessions.base import (
     LINE_LOST,
@@ -168,7 +169,9 @@ class AutoCall:
                 try:
                     data = os.read(fd, _READ)
                 except BlockingIOError:
-                    continue
+                    if not hung_up(fd):
+                        continue
+                    data = b""
                 except OSError:  # EIO: hung up
                     data = b""
                 if not data:

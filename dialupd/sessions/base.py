@@ -7,8 +7,8 @@ at the end why it ended (`SessionEnd`); it never raises for what a far end, a pr
 `run()` is awaited once.  `stop()` asks it to end in good order and may come at any time and more than once: the first
 reason stands.  Cancelling `run()` ends it at once: the child is killed, the descriptors are closed.
 
-What sessions ask of the owner: TIOCEXCL is cleared before `run()`, and afterwards raw termios are set again, because a
-child may have changed them.
+A line is a tty, or the socket of a Bluetooth link.  What sessions ask of the owner: TIOCEXCL is cleared before `run()`,
+and afterwards raw termios are set again, because a child may have changed them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Line(Protocol):
 
     @property
     def path(self) -> str:
-        """The node, "/dev/ttyACM0", for messages and the environment."""
+        """The node, "/dev/ttyACM0", or "bluetooth:AA:BB:CC:DD:EE:FF", for messages and the environment."""
 
     @property
     def shows_carrier(self) -> bool:

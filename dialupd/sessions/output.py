@@ -12,6 +12,7 @@ import struct
 import termios
 from typing import Final
 
+from dialupd.io.radioport import is_rfcomm
 from dialupd.sessions.base import LINE_LOST, Line
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ async def tell(line: Line, text: str) -> None:
 
 async def output_sent(line: int, stop: asyncio.Event) -> None:
     """Until the driver has sent everything, or sends nothing more, or `stop`."""
+    if is_rfcomm(line):
+        # It tells how much it could still take, not what is left; and the kernel disconnects it behind the last byte.
+        return
     loop = asyncio.get_running_loop()
     left, since = _output_left(line), loop.time()
     while left > 0 and loop.time() - since < STALL and not stop.is_set():

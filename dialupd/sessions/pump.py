@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from dialupd.io.port import hung_up
 from dialupd.sessions.output import STALL
 
 _log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Pump:
             try:
                 data = os.read(self._source, self._limit - len(self._buffer))
             except BlockingIOError:
-                if self._last_read:
+                if self._last_read or hung_up(self._source):
                     self.end()
                 return
             except OSError as error:  # EIO: hung up; ECONNRESET and the like: the service is gone

@@ -96,6 +96,36 @@ class PtyLine:
                 os.close(fd)
 
 
+class SocketLine(PtyLine):
+    """A Bluetooth link's like: a socket of which the daemon has a copy too.
+
+    With `ends_quietly` its end looks as an RFCOMM socket's does to all but one of those who hold it: nothing to read,
+    for ever, and a hang-up.
+    """
+
+    def __init__(self, *, ends_quietly: bool = False) -> None:
+        self.shows_carrier = False
+        self.early = b""
+        self.tally = array("Q", (0, 0))
+        self._quietly = ends_quietly
+        # A datagram socket that is shut down behaves like that.
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM if ends_quietly else socket.SOCK_STREAM)
+        for end in (near, far):
+            end.setblocking(False)
+        self._near, self._far = near.detach(), far.detach()
+        self.path = "bluetooth:AA:BB:CC:DD:EE:FF"
+
+    def dup(self) -> int:
+        return os.dup(self._near)
+
+    def hang_up(self) -> None:
+        if self._quietly:
+            with socket.socket(fileno=os.dup(self._near)) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
+        else:
+            super().hang_up()
+
+
 class LostLine(PtyLine):
     """Its port is lost after `dups` descriptors were taken."""
 

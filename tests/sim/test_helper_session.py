@@ -47,21 +47,37 @@ def _begun(line: int, call: int, directory: Path) -> SessionEnd:
                     break
             far.shutdown(socket.SHUT_RDWR)
             await helper
-        assert not began.exists()
+        assert began.exists() is (received[0].end.reason is EndReason.SESSION_ENDED)
         return received[0].end
 
     return asyncio.run(asyncio.wait_for(body(), 10))
 
 
-@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_a_socket_is_no_line(kind: socket.SocketKind, tmp_path: Path) -> None:
-    near, far = socket.socketpair(socket.AF_UNIX, kind)
+def _socket_pair(kind: str) -> tuple[socket.socket, socket.socket]:
+    if kind != "tcp":
+        return socket.socketpair(socket.AF_UNIX, getattr(socket, f"SOCK_{kind.upper()}"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.create_connection(server.getsockname())
+        return server.accept()[0], far
+
+
+@pytest.mark.parametrize("kind", ["stream", "dgram", "seqpacket", "tcp"])
+def test_no_socket_but_a_bluetooth_link_is_a_line(kind: str, tmp_path: Path) -> None:
+    near, far = _socket_pair(kind)
     with near, far:
         end = _begun(near.fileno(), CALL, tmp_path)
         assert end == SessionEnd(EndReason.SESSION_FAILED, "what the daemon gave is no line")
         far.setblocking(False)
         with pytest.raises(BlockingIOError):
             far.recv(100)
+
+
+def test_a_bluetooth_link_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        for place in ("dialupd.helper.session", "dialupd.sessions.output"):
+            monkeypatch.setattr(f"{place}.is_rfcomm", lambda fd: os.path.sameopenfile(fd, near.fileno()))
+        assert _begun(near.fileno(), CALL, tmp_path).reason is EndReason.SESSION_ENDED
 
 
 def test_a_unit_takes_the_line_of_no_other_call(tmp_path: Path) -> None:
