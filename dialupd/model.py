@@ -194,6 +194,10 @@ class ModemView:
     firmware: str = ""
     capabilities: tuple[str, ...] = ()
     modulations: tuple[str, ...] = ()
+    signal: int = 0
+    """dBm, 0 for "unknown"."""
+    battery: int = -1
+    """Percent, -1 for "unknown"."""
     state: ModemState = ModemState.PROBING
     state_reason: str = ""
     state_since: int = 0

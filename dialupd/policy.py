@@ -147,7 +147,8 @@ RULES = {
     EndReason.NO_CARRIER: _Rule(),
     EndReason.NO_DIALTONE: _Rule(turn=False),
     EndReason.NO_MODULATOR: _Rule(
-        limit=_NEVER, text="the phone placed a voice call: it has no data modem; give the policy to another modem"
+        limit=_NEVER,
+        text="the phone placed a voice call: it has no data modem; dial *99# or give the policy to another modem",
     ),
     EndReason.VOICE: _Rule(pause=HUMAN_PAUSE),
     EndReason.FAX: _Rule(pause=HUMAN_PAUSE),

@@ -50,7 +50,9 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _FM = re.compile(r"FM:([^/ ]*)(?: ?/[^/]*/)?(?: TO:(\S*))?")
 _RING_NUMBER = re.compile(r"RING (\+?\d{5,})|RING;([^;]*)(?:;(.*))?|RING/(.*)", re.ASCII)
-_CLIP = re.compile(r'\+CLIP: ?"([^"]*)"(?:,\d*)?(?:,"?[^",]*"?,\d*)?(?:,"?([^",]*)"?)?(?:,(\d))?')
+# Number, type, sub-address and its type, name in the phone's book, validity (3GPP TS 27.007 section 7.11).
+_CLIP = re.compile(r'\+CLIP: ?"([^"]*)"(?:,(\d*))?(?:,"?[^",]*"?,\d*)?(?:,(?:"([^"]*)"|([^",]*)))?(?:,(\d))?')
+_INTERNATIONAL = "145"
 _CLIP_VALIDITY = {"1": "private", "2": "unavailable"}
 _CRING = re.compile(r"\+CRING: ?(.+)")
 _RAW = re.compile(r"(?:80|04)(?:[0-9A-F]{2}){4,160}")
@@ -63,8 +65,11 @@ def collect(known: CallerId, line: str) -> CallerId:
         if match := pattern.fullmatch(text):
             return _with(known, field, match[1].strip())
     if match := _CLIP.fullmatch(text):
-        known = _with(_with(known, "number", match[1]), "name", match[2] or "")
-        return replace(known, withheld=known.withheld or _CLIP_VALIDITY.get(match[3] or "", ""))
+        caller, kind, quoted, bare, validity = match.groups()
+        if kind == _INTERNATIONAL and caller and not caller.startswith("+"):
+            caller = f"+{caller}"
+        known = _with(_with(known, "number", caller), "name", quoted or bare or "")
+        return replace(known, withheld=known.withheld or _CLIP_VALIDITY.get(validity or "", ""))
     if match := _FM.fullmatch(text):
         return _with(_with(known, "number", match[1]), "called", match[2] or "")
     if match := _RING_NUMBER.fullmatch(text):

@@ -104,7 +104,7 @@ def final(line: str, *, numeric: bool = False) -> Result | None:
 
 # RING alone, `RING 1` and `RING A` (distinctive), `RING 5551212`, `RING;from;to` and `RING/to` (ISDN).
 _RING = re.compile(r"RING(?:[ ;/][0-9A-Za-z+*#;/,:. ]{0,60})?", re.ASCII)
-_CRING = re.compile(r"\+CRING: ?[A-Z][A-Z0-9 /,]{0,40}", re.ASCII)
+_CRING = re.compile(r"\+CRING: ?[A-Z][ -~]{0,80}", re.ASCII)
 
 
 def is_ring(line: str, *, numeric: bool = False) -> bool:

@@ -23,6 +23,8 @@ _COMMANDS = re.compile(
 )
 # Asked for, some of these are told as plainly as they were set.
 _ANSWERS = re.compile(r"((?:\+(?:CGAUTH|UPSD)|\^AUTHDATA|\$QCPDPP|#PASSW|#PDPAUTH):).+", re.IGNORECASE | re.ASCII)
+# The list of calls has a dialled number back in full, however its dialling was shown.
+_LISTED = re.compile(r"(\+CLCC: ?[0-9, ]*)[^0-9, ].*", re.IGNORECASE | re.ASCII)
 _RUNS = (re.compile(r"[0-9]{3,}"), re.compile(r"[0-9A-Za-z]{3,}"))
 
 
@@ -31,7 +33,7 @@ def hidden(text: str) -> str:
     compact = "".join(text.split())  # a modem reads over blanks
     if _COMMANDS.search(compact):
         text = _COMMANDS.sub(rf"\g<1>{HIDDEN}", compact)
-    return _ANSWERS.sub(rf"\g<1> {HIDDEN}", text)
+    return _LISTED.sub(rf"\g<1>{HIDDEN}", _ANSWERS.sub(rf"\g<1> {HIDDEN}", text))
 
 
 def heard(line: str, command: str, shown: str) -> str:

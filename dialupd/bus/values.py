@@ -25,7 +25,7 @@ NO_OBJECT: Final = "/"
 
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_]")
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
-_MAXIMA: Final = {"u": 0xFFFFFFFF, "t": 0xFFFFFFFFFFFFFFFF}
+_RANGES: Final = {"i": (-0x80000000, 0x7FFFFFFF), "u": (0, 0xFFFFFFFF), "t": (0, 0xFFFFFFFFFFFFFFFF)}
 
 View = ModemView | CallView
 
@@ -50,8 +50,9 @@ def encode(signature: str, value: Any) -> Any:
     match signature:
         case "o":
             return call_path(value) if isinstance(value, int) else modem_path(value)
-        case "u" | "t":
-            return max(0, min(int(value), _MAXIMA[signature]))
+        case "i" | "u" | "t":
+            lowest, highest = _RANGES[signature]
+            return max(lowest, min(int(value), highest))
         case "as":
             return [str(item) for item in value]
         case "s":

@@ -69,10 +69,10 @@ def heard(settings: Settings, code: Final) -> Final:
     return code
 
 
-def ring(settings: Settings, text: str) -> bytes:
+def ring(settings: Settings, text: str, *, voice: bool) -> bytes:
     """RING, or what a phone makes of it under +CRC=1."""
     if settings.kind.phone and settings.extended("+CRC") == "1":
-        text = "+CRING: REL ASYNC"
+        text = "+CRING: VOICE" if voice else "+CRING: REL ASYNC"
     return coded(settings, text, NUMERIC_RING)
 
 

@@ -83,11 +83,13 @@ class Network:
 class Call:
     """One call."""
 
-    def __init__(self, network: Network, caller: Party, who: Caller, number: str) -> None:
+    def __init__(self, network: Network, caller: Party, who: Caller, number: str, *, speech: bool = False) -> None:
         self._network = network
         self.caller = caller
         self.who = who
         self.number = number
+        self.speech = speech
+        """A person calls, or a phone that has no modem: what a mobile network tells the phone that is called."""
         self.callee: Party | None = None
         self._phase = _Phase.NEW
         self._line: Line | None = None
@@ -97,6 +99,10 @@ class Call:
     def state(self) -> str:
         """For a person: ringing, training, up."""
         return self._phase.value
+
+    @property
+    def answered(self) -> bool:
+        return self._phase in (_Phase.TRAINING, _Phase.UP)
 
     def place(self) -> None:
         """Reach the number; the caller hears at once what became of it."""

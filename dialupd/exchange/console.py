@@ -30,7 +30,7 @@ def table(exchange: Exchange) -> list[str]:
     for number, modem in exchange.modems.items():
         faults = ",".join(fault.label for fault in modem.faults)
         path = exchange.path(number) or "-"
-        rows.append((number, modem.kind.name, path, modem.state.value, modem.peer or "-", faults or "-"))
+        rows.append((number, modem.kind.name, path, modem.doing, modem.peer or "-", faults or "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -112,7 +112,7 @@ class Exchange:
     def ring(self, number: str, caller: Caller, rings: int = 3) -> None:
         """A human calls that number and lets it ring."""
         phone = Telephone(caller.number or "someone", self._loop, self.network.timing, rings)
-        phone.call(Call(self.network, phone, caller, number))
+        phone.call(Call(self.network, phone, caller, number, speech=True))
 
     async def on_pty(self, number: str) -> str:
         """Power that modem on a new pty; gives the path of its tty, the link's if there is a directory."""

@@ -32,6 +32,14 @@ class Fault(Enum):
     BLACKLISTED = ("blacklisted", "dialling says BLACKLISTED", None)
     DELAYED = ("delayed", "dialling says DELAYED", None)
     VOICE_ONLY = ("voice-only-phone", "makes voice calls: dialling says OK when it is answered", None)
+    HASTY_OK = ("hasty-ok", "a phone's voice call is answered with OK at once, while the far end still rings", None)
+    DEAF_TO_ATH = (
+        "deaf-to-ath",
+        "a phone's voice call outlives ATH and what aborts dialling; AT+CHUP ends it",
+        None,
+    )
+    BATTERY = ("battery", "a phone's battery has this many percent left", 10.0)
+    SIGNAL = ("signal", "a phone's signal is this strong, as +CSQ counts it: 0 to 31, 99 for none", 3.0)
     WRONG_SPEED = ("wrong-speed", "talks garbage unless the port is set to this rate", 9600.0)
     STUCK = ("stuck-online", "once connected, ignores +++, ATH, DTR and the loss of the carrier", None)
 

@@ -107,9 +107,9 @@ class Front:
         port_rate = self._wire.speed() if self._wire is not None else 0
         self._say(answers.connect(self._settings, agreed, port_rate or PORT_RATE))
 
-    def ring(self, text: str) -> None:
+    def ring(self, text: str, *, voice: bool) -> None:
         """RING."""
-        self._say_if_read(answers.ring(self._settings, text))
+        self._say_if_read(answers.ring(self._settings, text, voice=voice))
 
     def caller(self, who: Caller, when: datetime) -> None:
         """Who rings."""

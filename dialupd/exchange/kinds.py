@@ -52,7 +52,9 @@ class Kind:
     hears_voice: bool = False
     """Says VOICE when a human answers; others wait for a carrier until S7."""
     phone: bool = False
-    """A mobile phone: `*99#` and its like, voice calls with `;`, +CRING, NO CARRIER when a caller gives up."""
+    """A mobile phone: voice calls with `;`, +CRING, +CLCC and its like, NO CARRIER when a caller gives up."""
+    data: bool = True
+    """Has a modem for calls; a phone without one makes a voice call of every number and refuses `*99#`."""
     modulation: str = "V90"
     rate: int = 33600
     basics: frozenset[str] = field(default_factory=frozenset)
@@ -155,12 +157,32 @@ USR = Kind(
     basics=frozenset({"&A", "&B", "&H", "&I", "&M", "&R", "&N", "&U", "B"}),
 )
 
+_PHONE = {
+    "+CLIP": Setting("0", "[01]", "(0,1)"),
+    "+CRC": Setting("0", "[01]", "(0,1)"),
+    "+CPIN": Setting("READY", r'"?[0-9]{4,8}"?'),
+    "+CREG": Setting("0,1", "[012]", "(0-2)"),
+    "+COPS": Setting('0,0,"Simulated"', r"[0-4](?:,.{0,40})?"),
+    "+CMEE": Setting("0", "[012]", "(0-2)"),
+    "+CSCS": Setting('"IRA"', r'"[A-Z0-9-]{1,12}"', '("GSM","IRA","UCS2")'),
+    "+CVHU": Setting("0", "[012]", "(0-2)"),
+    "+CMER": Setting("0,0,0,0,0", r"[0-3](?:,[0-2]?){0,4}", "(0-3),(0),(0),(0-2),(0)"),
+    # What these say stands in phone.py.
+    "+CSQ": Setting(bare="+CSQ", test="(0-31,99),(99)"),
+    "+CBC": Setting(bare="+CBC", test="(0-3),(0-100)"),
+    "+CIND": Setting(test='("battchg",(0-5)),("signal",(0-5)),("service",(0,1)),("call",(0,1))'),
+    "+CPAS": Setting(bare="+CPAS", test="(0,3,4)"),
+    "+CLCC": Setting(bare="+CLCC"),
+    "+CHUP": Setting(bare="+CHUP"),
+}
+
 NOKIA = Kind(
     name="nokia",
     about="a mobile phone: +CLIP, +CRING, *99#, data calls at 9600",
     info={0: ("Nokia",), 1: ("351102500000007",), 3: ("Nokia 6230",)},
     extended={
         **_REPORTS,
+        **_PHONE,
         "+GMI": _says("Nokia"),
         "+GMM": _says("Nokia 6230"),
         "+GMR": _says("V 05.50\n27-03-06\nRH-12"),
@@ -173,10 +195,6 @@ NOKIA = Kind(
         "+GCAP": _says("+GCAP: +CGSM,+DS,+W"),
         "+DS": Setting("0,0,512,6", _LIST, "(0-3),(0),(512-2048),(6-32)"),
         "+FCLASS": Setting("0", "[0128]", "0"),
-        "+CLIP": Setting("0", "[01]", "(0,1)"),
-        "+CRC": Setting("0", "[01]", "(0,1)"),
-        "+CPIN": Setting("READY", r'"?[0-9]{4,8}"?'),
-        "+CREG": Setting("0,1", "[012]", "(0-2)"),
         "+CGREG": Setting("0,1", "[012]", "(0-2)"),
         "+CGATT": Setting("1", "[01]", "(0,1)"),
         "+CGDCONT": Setting(
@@ -185,22 +203,43 @@ NOKIA = Kind(
         "+CGACT": Setting("1,1", _LIST, "(0,1)"),
         "+CGQREQ": Setting("", _LIST),
         "+CGQMIN": Setting("", _LIST),
-        "+CSQ": Setting(bare="+CSQ: 20,99", test="(0-31,99),(99)"),
-        "+COPS": Setting('0,0,"Simulated"', r"[0-4](?:,.{0,40})?"),
         "+CBST": Setting("7,0,1", _LIST, "(0-7,12,14,65,66,68,70,71,75),(0),(0-3)"),
         "+CHSN": Setting("1,1,0,0", _LIST),
-        "+CMEE": Setting("0", "[012]", "(0-2)"),
         "+CSMS": Setting("0", "[01]", "(0,1)"),
-        "+CBC": _says("+CBC: 0,100"),
         "+CFUN": Setting("1", r"[0-9](?:,[01])?", "(0,1),(0,1)"),
-        "+CSCS": Setting('"IRA"', r'"[A-Z0-9-]{1,12}"', '("GSM","IRA","UCS2")'),
         "+CNMI": Setting("0,0,0,0,0", _LIST),
-        "+CVHU": Setting("0", "[012]", "(0-2)"),
     },
     style=Style.PHONE,
     caller_form=CallerForm.CLIP,
     caller_command="+CLIP",
     phone=True,
+    modulation="",
+    rate=9600,
+)
+
+VOICE_PHONE = Kind(
+    name="voice-phone",
+    about="a mobile phone without a data modem: every number becomes a voice call, *99# is refused",
+    info={0: ("Samsung",), 3: ("SGH-E250",)},
+    extended={
+        **_PHONE,
+        "+GMI": _says("SAMSUNG"),
+        "+GMM": _says("SGH-E250"),
+        "+GMR": _says("E250XEGJ1"),
+        "+CGMI": _says("SAMSUNG"),
+        "+CGMM": _says("SGH-E250"),
+        "+CGMR": _says("E250XEGJ1"),
+        "+CGSN": _says("351102500000015"),
+        "+GSN": _says("351102500000015"),
+        "+CIMI": _says("001010123456780"),
+        "+GCAP": _says("+GCAP: +CGSM"),
+        "+FCLASS": Setting("0", "0", "0"),
+    },
+    style=Style.PHONE,
+    caller_form=CallerForm.CLIP,
+    caller_command="+CLIP",
+    phone=True,
+    data=False,
     modulation="",
     rate=9600,
 )
@@ -224,4 +263,4 @@ GENERIC = Kind(
     basics=frozenset({"%C", "%E", "&Q", "&T", "B"}),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (CONEXANT, USR, NOKIA, GENERIC)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (CONEXANT, USR, NOKIA, VOICE_PHONE, GENERIC)}

@@ -13,11 +13,12 @@ from enum import Enum
 
 from dialupd.at.results import Final
 
+from . import phone
 from .answers import Caller
 from .bell import Bell
 from .call import Call, Network, Party, Tone
 from .carriers import Ability, Agreed
-from .commands import Bad, Basic, Command, Dial, Extended, Register, parse, read_dial
+from .commands import Bad, Basic, Command, Dial, Extended, Op, Register, parse, read_dial
 from .escape import EscapeDetector
 from .faults import Fault, parse_faults
 from .front import Front
@@ -97,12 +98,16 @@ class SimModem:
     def set_faults(self, faults: Iterable[str]) -> None:
         """Replace all faults; an empty list heals. Raises ValueError for a name that is none."""
         wanted = parse_faults(faults)
+        before = phone.Levels.of(self.faults)
         self.faults.clear()
         self.faults.update(wanted)
         self._front.heal()
         if self.state in _ONLINE and self._call is None and not self._is_stuck():
             self._fail(Final.NO_CARRIER)
         self._arm_drop()
+        if self.state is State.COMMAND:
+            for line in phone.changes(before, phone.Levels.of(self.faults), self.settings.extended("+CMER")):
+                self._front.information(line)
 
     def lose_carrier(self) -> bool:
         """Cut the call that it has, if any."""
@@ -118,6 +123,11 @@ class SimModem:
             return ""
         return self._call.number if self._call.caller is self else self._call.caller.number
 
+    @property
+    def doing(self) -> str:
+        """For a person: what goes on, a voice call of a phone in command state included."""
+        return "voice call" if self._voice and self.state in (State.COMMAND, State.OFF) else self.state.value
+
     # -- Dce: the computer's side --------------------------------------------------------------------------------------
 
     def attached(self, wire: Wire) -> None:
@@ -129,8 +139,9 @@ class SimModem:
         self._become(State.COMMAND)
 
     def detached(self) -> None:
-        """Power off."""
-        self._release()
+        """Power off; a phone has its own, and a voice call goes on without the computer."""
+        if not (self.kind.phone and self._voice):
+            self._release()
         self._front.unplug()
         self._reader.clear()
         self.state = State.OFF
@@ -152,7 +163,8 @@ class SimModem:
                 return
             else:
                 log.info("%s aborts", self.number)
-                self._fail(Final.NO_CARRIER)
+                self._give_back()
+                self._final(Final.NO_CARRIER)
                 data = data[1:]
 
     def dtr(self, up: bool) -> None:
@@ -169,7 +181,7 @@ class SimModem:
                 self._final(Final.OK)
             case 2 | 3 as action:
                 if self.state is not State.COMMAND:
-                    self._release()
+                    self._give_back()
                     self._final(Final.OK)
                 if action == 3:
                     self.settings.recall()
@@ -186,7 +198,8 @@ class SimModem:
         """It rings here."""
         if self.state is State.OFF or Fault.NO_ANSWER in self.faults:
             return Unattended(self.number)
-        if self._call is not None or self.state is not State.COMMAND or Fault.BUSY in self.faults:
+        engaged = self._call is not None or self._voice or self.state is not State.COMMAND
+        if engaged or Fault.BUSY in self.faults:
             return None
         self._call = call
         self._bell.start()
@@ -200,12 +213,13 @@ class SimModem:
         self.settings.rings = count
         self._ri = True
         self._show()
-        self._front.ring(self._ring_text)
+        voice = self._is_for_a_person(call)
+        self._front.ring(self._ring_text, voice=voice)
         if self.kind.phone:
             self._say_caller(call)
         wanted = self.settings.register(0)
         # Without DTR nobody is there to talk to: V.250 section 6.3.8 with &D2.
-        if 0 < wanted <= count and (self._dtr or self.settings.basic("&D") == 0):
+        if 0 < wanted <= count and not voice and (self._dtr or self.settings.basic("&D") == 0):
             self._answer(abortable=False)
 
     def ring_over(self, count: int) -> None:
@@ -217,7 +231,7 @@ class SimModem:
 
     def ability(self) -> Ability | None:
         """By its settings; nothing when it cannot train."""
-        if self._voice or Fault.NO_CARRIER in self.faults or Fault.VOICE_ONLY in self.faults:
+        if self._voice or Fault.NO_CARRIER in self.faults or not self._has_modem():
             return None
         return self.settings.ability()
 
@@ -232,7 +246,7 @@ class SimModem:
                 self._fail(Final.NO_CARRIER)
             case Tone.VOICE | Tone.ANSWER:
                 self._waiting_for_answer = False
-                if self._voice or Fault.VOICE_ONLY in self.faults:
+                if self._voice:
                     self._talk()
                 elif tone is Tone.VOICE and self.kind.hears_voice:
                     self._fail(Final.VOICE)
@@ -302,14 +316,17 @@ class SimModem:
                     return
                 case Basic("H", number) if number <= 1:
                     if not self._is_stuck():
+                        self._give_back()
+                case Extended("+CHUP", Op.ACT) if self.kind.phone:
+                    if not self._is_stuck():
                         self._release()
                 case Basic("Z", number) if number <= 1:
-                    self._release()
+                    self._give_back()
                     self.settings.recall()
                     self._show()
                     break
                 case Basic() | Register() | Extended():
-                    lines = self.settings.apply(command)
+                    lines = self._apply(command)
                     if lines is None:
                         self._final(Final.ERROR)
                         return
@@ -317,6 +334,26 @@ class SimModem:
                         self._front.information(line)
                     self._show()
         self._final(Final.OK)
+
+    def _apply(self, command: Basic | Register | Extended) -> tuple[str, ...] | None:
+        if self.kind.phone and isinstance(command, Extended):
+            lines = phone.tells(command, phone.Levels.of(self.faults), self._call_now())
+            if lines is not None:
+                return lines
+        return self.settings.apply(command)
+
+    def _call_now(self) -> phone.Talk | None:
+        if self._call is None and not self._voice and self.state is not State.DIALING:
+            return None
+        incoming = self._call is not None and self._call.caller is not self
+        voice = self._voice or (self._call is not None and self._is_for_a_person(self._call))
+        return phone.talk(self._call, self._dialled, incoming=incoming, voice=voice)
+
+    def _has_modem(self) -> bool:
+        return self.kind.data and Fault.VOICE_ONLY not in self.faults
+
+    def _is_for_a_person(self, call: Call) -> bool:
+        return self.kind.phone and (call.speech or not self._has_modem())
 
     def _dial(self, command: Dial) -> bool:
         """True: the line of commands goes on; False: the result comes later, or was said."""
@@ -333,16 +370,20 @@ class SimModem:
         if command.stay and not self.kind.phone:
             self._prefix = number
             return True
+        if not self.kind.data and set(number) & set("*#"):
+            self._final(Final.ERROR)
+            return False
         if plan.reverse:
             log.info("%s dials in answer mode", self.number)
         self._dialled, self._prefix = number, ""
-        self._voice = command.stay
+        self._voice = command.stay or not self._has_modem()
         timing = self._network.timing
         pauses = plan.pauses * self.settings.register(8) * timing.second
-        if not command.stay:
+        stay = command.stay or (self._voice and Fault.HASTY_OK in self.faults)
+        if not stay:
             self._busy_with(State.DIALING)
         self._arm(timing.dial_time + pauses, self._place)
-        return command.stay
+        return stay
 
     def _place(self) -> None:
         for fault, code in _DIAL_FAULTS.items():
@@ -352,7 +393,7 @@ class SimModem:
         self._waiting_for_answer = Fault.NO_ANSWER in self.faults
         self._arm(self.settings.register(7) * self._network.timing.second, self._give_up)
         if not self._waiting_for_answer:
-            self._call = Call(self._network, self, self._who, self._dialled)
+            self._call = Call(self._network, self, self._who, self._dialled, speech=self._voice)
             self._call.place()
 
     def _talk(self) -> None:
@@ -367,7 +408,12 @@ class SimModem:
 
     def _answer_command(self) -> None:
         calls = self._call is not None and self._call.caller is self
-        if self.state is State.COMMAND and not calls:
+        if self.state is State.COMMAND and self._call is not None and not calls and self._is_for_a_person(self._call):
+            self._bell.stop()
+            self._ri, self._voice = False, True
+            self._call.answer(Tone.VOICE)
+            self._final(Final.OK)
+        elif self.state is State.COMMAND and not calls:
             self._answer(abortable=True)
         else:
             self._final(Final.ERROR)
@@ -420,6 +466,13 @@ class SimModem:
     def _fail(self, code: Final) -> None:
         self._release()
         self._final(code)
+
+    def _give_back(self) -> None:
+        """End what goes on, but for a voice call that takes no notice."""
+        if self._voice and Fault.DEAF_TO_ATH in self.faults:
+            self._become(State.COMMAND)
+        else:
+            self._release()
 
     def _release(self) -> None:
         """On hook; the other party hears of it, the computer is not told here."""

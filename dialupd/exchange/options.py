@@ -26,6 +26,8 @@ examples:
         two modems on /tmp/modems/100 and /tmp/modems/200; say ATDT200 to the first
   dialup-exchange --modem 100:kind=nokia --service '*99#=pppd noauth 10.0.0.1:10.0.0.2'
         a mobile phone, and pppd behind its data number
+  dialup-exchange --modem 100:kind=voice-phone --number 300=voice
+        a phone that calls a person where a modem was to be called
   dialup-exchange --modem 100:slow=2 --modem 200:drops-carrier=10 --line-rate 33600 --delay 50ms
 """
 

@@ -3,7 +3,7 @@
 A result is taken at its word but for three that experience knows better: a NO CARRIER that comes before the modem can
 have gone off hook belongs to the last call; NO DIALTONE on a line whose tone the modem does not know (a PBX, VoIP, the
 wrong country) is answered by dialling blind once; and OK to a dialled number means that a phone without a modulator has
-placed a voice call.
+placed a voice call, or places it still (`voice` ends it).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOMES: dict[Final, tuple[EndReason, str]] = {
     Final.OK: (
         EndReason.NO_MODULATOR,
         "the phone placed a voice call and said OK: it has no data modem for this number; dial a packet service such "
-        "as *99#, or use an analogue modem",
+        "as *99#, set bearer where the phone can make data calls, or use an analogue or USB modem",
     ),
     Final.NO_CARRIER: (EndReason.NO_CARRIER, "no modem answered at the far end"),
     Final.ERROR: (EndReason.MODEM_ERROR, "the modem refused the command"),

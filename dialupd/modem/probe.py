@@ -6,9 +6,10 @@ just that.  What a modem refuses is left out; only silence is failure.
 
 1. `synchronise`: one command that works in every state of Q, V and E, asked again if need be, then the escape
    sequence, for a modem that is still in data, voice or text mode.
-2. `initialise`: base, country, profile, PIN and packet context, caller ID, modulation reports, then the user's own
-   commands, each of which must answer OK.
-3. `identify`: maker, model, firmware, classes, modulations.
+2. `identify`: maker, model, firmware, classes, modulations; of a phone what it can tell of itself.
+3. `initialise`: base, country, profile, PIN, packet context and bearer, caller ID, modulation reports, then the user's
+   own commands, each of which must answer OK.
+4. `levels`: a phone's signal and battery.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import logging
 import re
 from dataclasses import dataclass
 
+from dialupd.at import phone
 from dialupd.at.exchange import Reply
 from dialupd.config.values import ModemEntry, Profile
 from dialupd.modem import timing
@@ -36,6 +38,10 @@ CALLER_ID = ("AT+VCID=1", "AT#CID=1", "AT%CCID=1", "AT#CLS=8#CID=1", "AT#CC1", "
 """Tried in order, the first that answers OK stays."""
 
 CALLER_ID_GSM = ("AT+CLIP=1",)
+
+EVENTS = ("AT+CMER=1,0,0,1", "AT+CMER=2,0,0,1", "AT+CMER=3,0,0,1")
+"""Ask for +CIEV: best dropped while a call has the line, else kept until its end; many phones know only the last, which
+leaves it to them (3GPP TS 27.007 section 8.10)."""
 
 REPORTS = "AT+MR=1;+ER=1;+DR=1"
 """Modulation, error control and compression as lines before CONNECT (V.250 sections 6.4.2, 6.5.5, 6.6.2)."""
@@ -71,6 +77,8 @@ class Findings:
     modulations: tuple[str, ...] = ()
     country: str = ""
     """ITU-T T.35 code, two hex digits; without the right one some modems show no caller ID."""
+    indicators: tuple[phone.Indicator, ...] = ()
+    """What +CIEV tells of."""
 
     @property
     def gsm(self) -> bool:
@@ -100,7 +108,8 @@ async def synchronise(channel: Channel, *, reset: bool = False) -> None:
 async def identify(channel: Channel) -> Findings:
     """Ask who it is and what it can do; what it does not tell stays empty."""
     gcap = await _ask(channel, "AT+GCAP")
-    gsm = "+CGSM" in gcap.upper()
+    # Some phones refuse +GCAP; no other modem knows +CGMI.
+    gsm = "+CGSM" in gcap.upper() or (not gcap and bool(await _ask(channel, "AT+CGMI")))
     capabilities = ["data"]
     classes = re.findall(r"\d+", await _ask(channel, "AT+FCLASS=?"))
     if {"1", "2"} & set(classes):
@@ -112,8 +121,11 @@ async def identify(channel: Channel) -> Findings:
         modulations = _modulations(await _ask(channel, "AT+MS=?"))
     if gsm:
         capabilities.append("gsm")
-        if await _ask(channel, "AT+CGDCONT=?"):
-            capabilities.append("packet")
+        carries = {"packet": "AT+CGDCONT=?", "circuit": "AT+CBST=?"}
+        found = [word for word, query in carries.items() if await _ask(channel, query)]
+        if not found:
+            capabilities.remove("data")
+        capabilities += found
     prefix = "AT+C" if gsm else "AT+"
     manufacturer = await _ask(channel, prefix + "GMI")
     model = await _ask(channel, prefix + "GMM")
@@ -121,7 +133,8 @@ async def identify(channel: Channel) -> Findings:
     if not (manufacturer or model):
         model = await _ask(channel, "ATI3") or await _ask(channel, "ATI")
     country = "" if gsm else re.sub(r"[^0-9A-F]", "", await _ask(channel, "AT+GCI?"))[:2]
-    return Findings(manufacturer, model, firmware, tuple(capabilities), modulations, country)
+    indicators = phone.indicators(await _ask(channel, "AT+CIND=?")) if gsm else ()
+    return Findings(manufacturer, model, firmware, tuple(capabilities), modulations, country, indicators)
 
 
 async def initialise(channel: Channel, entry: ModemEntry, findings: Findings, pin: str) -> tuple[str, ...]:
@@ -134,12 +147,18 @@ async def initialise(channel: Channel, entry: ModemEntry, findings: Findings, pi
         await _unlock(channel, pin)
         await _try(channel, "AT+CRC=1")
     if entry.apn:
-        await _must(channel, f'AT+CGDCONT=1,"IP","{entry.apn}"', "apn")
+        await _must(channel, f'AT+CGDCONT={entry.context},"IP","{entry.apn}"', "apn")
+    if entry.bearer:
+        await _must(channel, f"AT+CBST={entry.bearer}", "bearer")
     capabilities = findings.capabilities
     for command in CALLER_ID_GSM if findings.gsm else CALLER_ID:
         if await _try(channel, command):
             capabilities = (*capabilities, "caller-id")
             break
+    if {indicator.name for indicator in findings.indicators} & set(phone.REPORTED):
+        for command in EVENTS:
+            if await _try(channel, command):
+                break
     if findings.modulations:
         await _try(channel, REPORTS)
     for command in PROFILES.get(entry.profile, ()):
@@ -148,6 +167,12 @@ async def initialise(channel: Channel, entry: ModemEntry, findings: Findings, pi
     for command in entry.init:
         await _must(channel, command, "init")
     return capabilities
+
+
+async def levels(channel: Channel) -> tuple[int, int]:
+    """A phone's signal in dBm and its battery in percent, 0 and -1 where it does not tell. ProbeError when silent."""
+    signal = phone.signal_dbm(await _ask(channel, "AT+CSQ"))
+    return signal, phone.battery_percent(await _ask(channel, "AT+CBC"))
 
 
 async def _answers(channel: Channel) -> bool:

@@ -75,7 +75,7 @@ def test_every_code_is_said_by_some_line() -> None:
     "line",
     [
         "RING", "RING 1", "RING A", "RING 5551212", "RING;5551212;100", "RING/100", "+CRING: VOICE",
-        "+CRING: REL ASYNC", "+CRING: GPRS", "+CRING: FAX",
+        "+CRING: REL ASYNC", "+CRING: GPRS", "+CRING: FAX", '+CRING: GPRS "IP","10.0.0.1"',
     ],
 )  # fmt: skip
 def test_rings(line: str) -> None:

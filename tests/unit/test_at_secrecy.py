@@ -27,6 +27,9 @@ from dialupd.at.secrecy import heard, hidden
         ('AT#PASSW="secret"', "AT#PASSW=****"),
         ('+CGAUTH: 1,1,"web","secret"', "+CGAUTH: ****"),
         ('#PASSW: "secret"', "#PASSW: ****"),
+        ('+CLCC: 1,0,0,0,0,"05551212,,1234",129,"ADA"', "+CLCC: 1,0,0,0,0,****"),
+        ("+CLCC: 1,0,0,0,0,+15551212", "+CLCC: 1,0,0,0,0,****"),
+        ("+CLCC: 1,0,0,0,0", "+CLCC: 1,0,0,0,0"),
         *((text, text) for text in (
             "AT+CPIN?", "AT+CPIN=?", "+CPIN: SIM PIN", "AT+CLCK=?", "+CLCK: 1", "AT+MS=V34,1,300,33600", "ATS10=50",
             'AT+CGDCONT=1,"IP","internet"', "ATDT5551212", "OK", "", "CONNECT 33600/V.34", "RING", "AT D 5",

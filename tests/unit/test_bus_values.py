@@ -47,7 +47,7 @@ CONTRACT = {
             "SetLogLevel": ("s", ""),
         },
         "signals": {},
-        "properties": "Version s ConfigFile s ConfigError s Modems ao Calls ao Policies a(sss)",
+        "properties": "Version s ConfigFile s ConfigError s Modems ao Calls ao Policies a(sss) Problems as",
     },
     MODEM: {
         "methods": {
@@ -64,8 +64,8 @@ CONTRACT = {
         "signals": {"StateChanged": "sss", "Ringing": "a{sv}"},
         "properties": (
             "Id s Name s Transport s Device s SysPath s Driver s VendorId s ProductId s Serial s Address s "
-            "Manufacturer s Model s Firmware s Capabilities as Modulations as State s StateReason s StateSince t "
-            "Policy s Call o Rings u CallerId s Attempts u NextAttempt t"
+            "Manufacturer s Model s Firmware s Capabilities as Modulations as Signal i Battery i "
+            "State s StateReason s StateSince t Policy s Call o Rings u CallerId s Attempts u NextAttempt t"
         ),
     },
     CALL: {
@@ -171,12 +171,15 @@ def test_any_view_can_be_sent() -> None:
         MODEM_VIEW,
         manufacturer="a\0b\udcff",
         rings=-1,
+        signal=-1 << 40,
+        battery=1 << 40,
         attempts=1 << 40,
         next_attempt=1 << 70,
         capabilities=("\0",),
     )
     properties = ViewTable(ModemView, load(MODEM)).properties(hostile)
     assert unwrap(properties)["Rings"] == 0
+    assert (unwrap(properties)["Signal"], unwrap(properties)["Battery"]) == (-0x80000000, 0x7FFFFFFF)
     assert unwrap(properties)["Attempts"] == 0xFFFFFFFF
     message = signal("/a", "a.b", "C", "a{sv}", [properties])
     assert message._marshall()

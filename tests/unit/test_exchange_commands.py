@@ -16,7 +16,7 @@ from dialupd.exchange.answers import Caller
 from dialupd.exchange.carriers import DIGITAL, Ability, Agreed, agree
 from dialupd.exchange.commands import Bad, Basic, Dial, DialPlan, Extended, Op, Register, parse, read_dial
 from dialupd.exchange.escape import EscapeDetector
-from dialupd.exchange.kinds import CONEXANT, GENERIC, KINDS, NOKIA, USR, Kind
+from dialupd.exchange.kinds import CONEXANT, GENERIC, KINDS, NOKIA, USR, VOICE_PHONE, Kind
 from dialupd.exchange.reader import MAX_BODY, CommandReader
 from dialupd.exchange.settings import Settings
 
@@ -183,7 +183,11 @@ CONVERSATIONS = [
     (NOKIA, "+CGDCONT=x", None),
     (NOKIA, "+CBST=7,0,1;+CBST?", ["+CBST: 7,0,1"]),
     (NOKIA, "+CLIP=1;+CRC=1", []),
-    (NOKIA, "+CSQ", ["+CSQ: 20,99"]),
+    (NOKIA, "+CSQ=?", ["+CSQ: (0-31,99),(99)"]),
+    (NOKIA, "+CHUP?", None),
+    (NOKIA, "+CMER=3,0,0,1;+CMER?", ["+CMER: 3,0,0,1"]),
+    (VOICE_PHONE, "+CBST=?", None),
+    (VOICE_PHONE, "+CGDCONT=?", None),
     (NOKIA, "+CGMR", ["V 05.50", "27-03-06", "RH-12"]),
     (NOKIA, "&A3", None),
     (GENERIC, "%CCID=1", []),
