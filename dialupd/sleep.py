@@ -2,8 +2,9 @@
 
 A sleeping machine answers nobody, and its modems may lose their power.  By default calls are hung up before, in order;
 `daemon.suspend = "keep"` leaves them to the far end's patience.  No policy dials between the two.  On waking every
-modem is probed again, one that is on a call or still hangs up as soon as that is over, and devices are looked for, as
-either may have changed unseen; a policy that keeps a link up dials again.
+modem is probed again, one that is on a call or still hangs up as soon as that is over, one whose line is opened on
+demand when it is wanted next; and devices are looked for, as either may have changed unseen.  A policy that keeps a
+link up dials again.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Sleeper:
         for memory in self._registry.fleet.memories.values():
             memory.redialer.wake()
         for modem in self._registry.present():
-            if allows(modem.state, ModemEvent.RESET):
+            if allows(modem.state, ModemEvent.RESET) and not modem.on_demand:
                 modem.move(ModemEvent.RESET, "the machine has slept")
                 continue
             modem.stale = True
+            if modem.on_demand:  # its line, which the sleep has cut, is not opened before it is wanted
+                requests.refresh(modem)
             if modem.state is ModemState.HANGING_UP and modem.ending.reason is EndReason.SHUTDOWN:
                 modem.dialled_policy = None  # its end is still to come, and must not have the policy rest
         self._registry.rescan()

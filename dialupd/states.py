@@ -20,6 +20,7 @@ class Undefined(Exception):
 class ModemEvent(Enum):
     BIND = "the device has no driver and is to get one"
     FOUND = "a port is there and is to be probed"
+    OPEN = "the line, which rests, is wanted"
     PROBED = "the modem answered and is initialised"
     RING = "the line rings"
     RINGS_END = "the rings have stopped"
@@ -56,7 +57,14 @@ MODEM: dict[ModemState, dict[ModemEvent, ModemState]] = {
         E.RESET: S.RESETTING,
         **_TAKEN_AWAY,
     },
-    S.READY: {E.RING: S.RINGING, E.DIAL: S.DIALING, E.RESET: S.RESETTING, E.BLOCK: S.BLOCKED, **_TAKEN_AWAY},
+    S.READY: {
+        E.OPEN: S.PROBING,
+        E.RING: S.RINGING,
+        E.DIAL: S.DIALING,
+        E.RESET: S.RESETTING,
+        E.BLOCK: S.BLOCKED,
+        **_TAKEN_AWAY,
+    },
     S.RINGING: {
         E.RING: S.RINGING,
         E.RINGS_END: S.READY,
@@ -72,6 +80,7 @@ MODEM: dict[ModemState, dict[ModemEvent, ModemState]] = {
     S.DISABLED: {E.ENABLE: S.PROBING, E.BIND: S.BINDING, E.INHIBIT: S.INHIBITED},
     S.INHIBITED: {E.RELEASE: S.PROBING, E.DISABLE: S.DISABLED, E.FAULT: S.FAILED},
     S.BLOCKED: {
+        E.OPEN: S.PROBING,
         E.UNBLOCK: S.READY,
         E.RING: S.RINGING,
         E.DIAL: S.DIALING,
@@ -79,7 +88,7 @@ MODEM: dict[ModemState, dict[ModemEvent, ModemState]] = {
         **_TAKEN_AWAY,
     },
     S.UNSUPPORTED: {E.RETRY: S.PROBING, E.DISABLE: S.DISABLED},
-    S.FAILED: {E.RETRY: S.PROBING, E.BIND: S.BINDING, E.RESET: S.PROBING, **_TAKEN_AWAY},
+    S.FAILED: {E.RETRY: S.PROBING, E.BIND: S.BINDING, E.RESET: S.RESETTING, **_TAKEN_AWAY},
 }
 
 IDLE = frozenset({S.READY, S.BLOCKED})
@@ -87,7 +96,8 @@ IDLE = frozenset({S.READY, S.BLOCKED})
 IN_CALL = frozenset({S.RINGING, S.ANSWERING, S.DIALING, S.CONNECTED, S.HANGING_UP})
 """States in which a call is under way or being ended."""
 
-
+OPENING = frozenset({S.PROBING, S.RESETTING})
+"""States in which the line may be on its way."""
 BOUNDED = frozenset({S.BINDING, S.PROBING, S.RINGING, S.ANSWERING, S.DIALING, S.HANGING_UP, S.RESETTING})
 """States that end by themselves in a time that is known, whatever the modem does."""
 

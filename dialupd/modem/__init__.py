@@ -10,7 +10,12 @@ redialer    when a modem dials by itself
 line, loan  the port in other hands: a session's, another program's
 host        what an owner needs of the daemon around it
 owner       the modem's only owner: its state and the task that acts in it
+steps       what its activities tell each other
+reach       whether it can be reached: a lost line, and news of the radio
 ready       what the owner does in the states in which no call can be
+waiting     what the owner of an idle modem waits for
 activities  what the owner does in each state
+linedown    which way a call is ended
+lending     the connected line's way to its session and back
 requests    what may be asked of it
 """

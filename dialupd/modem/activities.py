@@ -12,24 +12,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dialupd.config.values import CLIENT, ClientSession, PlainSession
+from dialupd.config.values import CLIENT
 from dialupd.events import DEFECT
-from dialupd.io.journal import about, marked
-from dialupd.io.port import Port, PortError, PortFault
+from dialupd.io.journal import about
+from dialupd.io.port import PortError, PortFault
 from dialupd.model import DialupError, EndReason, ModemState
-from dialupd.modem import calling, probe, timing
+from dialupd.modem import calling, probe, reach, timing
 from dialupd.modem.channel import Channel, NoReply, PortLost
-from dialupd.modem.hangup import HangUpFailed, hang_up
-from dialupd.modem.kept import Kept, memo
-from dialupd.modem.line import ConnectedLine
-from dialupd.modem.owner import Activity, Ending, Modem, Step
-from dialupd.modem.ready import away, binding, failed, for_ever, initialise, probing
+from dialupd.modem.hangup import HangUpFailed
+from dialupd.modem.lending import begin_session, end_session, line_ended
+from dialupd.modem.linedown import line_down
+from dialupd.modem.owner import RESTING, Activity, Modem
+from dialupd.modem.ready import away, binding, failed, for_ever, initialise, open_line, probing
 from dialupd.modem.redialer import Entry
-from dialupd.modem.requests import begin_call, call_back
-from dialupd.modem.waiting import between_calls, calling_back
+from dialupd.modem.requests import begin_call
+from dialupd.modem.steps import Ending, Step
+from dialupd.modem.waiting import between_calls, calling_back, quiet
 from dialupd.policy import Answer, Reject, Stop, answer_decision
-from dialupd.sessions.base import CallFacts, SessionEnd
-from dialupd.sessions.unit import kind_of
 from dialupd.states import ModemEvent
 
 log = logging.getLogger(__name__)
@@ -41,11 +40,25 @@ async def idle(modem: Modem) -> Step:
     """Wait: for a ring, for a request, or until the policy wants to dial."""
     if modem.memory.disabled:
         return Step(ModemEvent.DISABLE, "disabled by a person")
+    if modem.on_demand:
+        if modem.stale or modem.applied != modem.entry:
+            modem.stale = False
+            modem.rest()
+        if modem.channel is None and (trouble := reach.trouble(modem)):
+            return Step(ModemEvent.FAULT, trouble)
+        async with quiet(modem):
+            return await _idle(modem)
+    if modem.channel is None:
+        return Step(ModemEvent.OPEN, "the line is to be kept open")
     if modem.applied != modem.entry:
         known = modem.applied is not None
         return Step(ModemEvent.RESET, "the configuration has changed" if known else "it must be set up anew")
     if modem.stale:
         return Step(ModemEvent.RESET, "the machine has slept")
+    return await _idle(modem)
+
+
+async def _idle(modem: Modem) -> Step:
     blocked = modem.state is ModemState.BLOCKED
     policy, host = modem.policy, modem.host
     modem.show(replace(modem.view, policy=policy.name if policy else "", attempts=0, next_attempt=0))
@@ -115,12 +128,19 @@ async def ringing(modem: Modem) -> Step:
 
 async def establishing(modem: Modem) -> Step:
     """Dial or answer, until the modems are connected or it is clear that they will not be."""
-    channel, call = modem.channel, modem.call
-    assert channel is not None and call is not None
-    modem.collided = False
+    call, plan = modem.call, modem.plan
+    assert call is not None and plan is not None, "a call is begun with its plan"
     modem.carrier_lost.clear()
-    plan = modem.plan
-    assert plan is not None, "a call is begun with its plan"
+    if modem.channel is None:
+        begun, reason = asyncio.get_running_loop().time(), modem.view.state_reason
+        if step := await _opening(modem, plan.timeout):
+            return step
+        modem.show(replace(modem.view, state_reason=reason))
+        left = plan.timeout - (asyncio.get_running_loop().time() - begun)
+        plan = replace(plan, timeout=max(0.1, round(left, 1)))
+    channel = modem.channel
+    assert channel is not None
+    modem.collided = False
     if plan.modulation:
         modem.applied = None
     plan = replace(plan, blind=modem.memory.blind and not plan.needs_tone)
@@ -129,10 +149,11 @@ async def establishing(modem: Modem) -> Step:
     try:
         outcome = await calling.establish(channel, plan)
     except PortError as error:
+        if text := await reach.loss(modem):
+            return _lost_before_connect(modem, text)
         outcome = calling.Failed(EndReason.MODEM_ERROR, str(error), aborting=True)
-    except PortLost:
-        modem.end_call(EndReason.MODEM_LOST, "the modem was unplugged")
-        return Step(ModemEvent.FAULT, "the port went away during the call")
+    except PortLost as error:
+        return _lost_before_connect(modem, reach.lost_words(modem, error.lost))
     match outcome:
         case calling.Connected(line, text, blind):
             modem.memory.blind = blind
@@ -146,6 +167,29 @@ async def establishing(modem: Modem) -> Step:
             return Step(ModemEvent.CALL_FAILED, detail)
 
 
+async def _opening(modem: Modem, timeout: float) -> Step | None:
+    """Open the line of a modem that has rested; None: it is open."""
+    try:
+        async with asyncio.timeout(timeout):
+            await open_line(modem, known=True)
+    except TimeoutError:
+        detail = f"the modem was not ready within {timeout:g} s"
+        modem.ending = Ending(EndReason.TIMEOUT, detail)
+        return Step(ModemEvent.CALL_FAILED, detail)
+    except PortLost as error:
+        return _lost_before_connect(modem, reach.lost_words(modem, error.lost))
+    except (PortError, probe.ProbeError) as error:
+        reason = EndReason.MODEM_LOST if isinstance(error, PortError) else EndReason.MODEM_ERROR
+        modem.end_call(reason, str(error))
+        return Step(ModemEvent.FAULT, str(error))
+    return None
+
+
+def _lost_before_connect(modem: Modem, text: str) -> Step:
+    modem.end_call(EndReason.MODEM_LOST, text)
+    return Step(ModemEvent.FAULT, text)
+
+
 async def connected(modem: Modem) -> Step:
     """Lend the line to the session, until it ends, the carrier goes or the time is over."""
     channel, call = modem.channel, modem.call
@@ -153,12 +197,11 @@ async def connected(modem: Modem) -> Step:
     policy = modem.host.policy(call.view.policy)
     try:
         if modem.session_task is None:  # else an earlier daemon has begun it
-            modem.session_task = await _begin_session(modem, channel)
+            modem.session_task = await begin_session(modem, channel)
         task = modem.session_task
     except PortError as error:
-        if modem.carrier_lost.is_set():
-            modem.ending = Ending(EndReason.REMOTE_HANGUP, "the carrier is gone", in_command_state=True)
-            return Step(ModemEvent.CARRIER_LOST, "the carrier is gone")
+        if await _line_is_lost(modem):
+            return _carrier_lost(modem)
         modem.ending = Ending(EndReason.SESSION_FAILED, str(error))
         return Step(ModemEvent.HANG_UP, str(error))
     carrier = asyncio.create_task(modem.carrier_lost.wait(), name=f"{modem.id}: carrier")
@@ -168,9 +211,8 @@ async def connected(modem: Modem) -> Step:
         await asyncio.wait({task, carrier}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
     finally:
         carrier.cancel()
-    if modem.carrier_lost.is_set():
-        modem.ending = Ending(EndReason.REMOTE_HANGUP, "the carrier is gone", in_command_state=True)
-        return Step(ModemEvent.CARRIER_LOST, "the carrier is gone")
+    if await _line_is_lost(modem):
+        return _carrier_lost(modem)
     if not task.done():
         modem.ending = Ending(EndReason.MAX_DURATION, f"max-duration of the policy is {limit:g} s")
         return Step(ModemEvent.HANG_UP, "the call has lasted as long as it may")
@@ -185,139 +227,73 @@ async def connected(modem: Modem) -> Step:
     return Step(event, end.detail or end.reason)
 
 
-async def _begin_session(modem: Modem, channel: Channel) -> asyncio.Task[SessionEnd]:
-    call, port = modem.call, channel.port
-    assert call is not None
-    view = call.view
-    early = channel.release()
-    shows_carrier = await _carrier_shows(port)
-    port.prepare_handover()
-    config = modem.host.session(view.session)
-    if config is None:
-        raise PortError(PortFault.IO, f"the session {view.session} was taken out of the configuration")
-    facts = CallFacts(
-        call=view.call,
-        modem=modem.id,
-        device=port.path,
-        direction=view.direction,
-        number=view.number,
-        caller_id=view.caller_id,
-        caller_name=view.caller_name,
-        policy=view.policy,
-        session=view.session,
-        line_rate=view.line_rate,
-        port_rate=view.port_rate,
-        connect=modem.connect_text,
-    )
-    line = ConnectedLine(port, shows_carrier, early)
-
-    def described(plain: PlainSession) -> bytes:
-        kept = Kept(
-            device=port.path,
-            kind=kind_of(plain),
-            connected=int(call.connected_at * 1000),
-            counted=modem.dialled_policy.name if modem.dialled_policy else "",
-            connect_text=modem.connect_text,
-            shows_carrier=int(shows_carrier),
-            streams=int(isinstance(plain, ClientSession)),
-        )
-        return memo(kept, call.view, modem.view)
-
-    runner = modem.host.runner
-    call.session = session = runner.session(config, modem.host.session, line, facts, call.progress, described)
-    context = marked(CALL=view.call)
-    return asyncio.create_task(session.run(), name=f"{modem.id}: session {view.session}", context=context)
+async def _line_is_lost(modem: Modem) -> bool:
+    await reach.loss(modem)
+    return modem.carrier_lost.is_set()
 
 
-async def _carrier_shows(port: Port) -> bool:
-    """Does the port show this call's carrier?  Then the kernel is to hang it up when carrier goes."""
-    lines = port.lines()
-    if lines is not None and not lines.dcd:
-        await asyncio.sleep(timing.CARRIER_GRACE)
-        lines = port.lines()
-    if lines is None or not lines.dcd:
-        return False
-    port.carrier_watch(True)
-    return True
+def _carrier_lost(modem: Modem) -> Step:
+    modem.ending = line_ended(modem)
+    return Step(ModemEvent.CARRIER_LOST, modem.ending.detail)
+
+
+# -- its end
 
 
 async def hanging_up(modem: Modem) -> Step:
     """End the session in good order, bring the modem back to command state, and initialise it for the next call."""
     if modem.call is not None:
         modem.host.runner.forget(modem.call.view.call)
-    await _end_session(modem)
+    await end_session(modem)
     channel, ending = modem.channel, modem.ending
+    if modem.device.on_demand and (channel is None or _needs_no_more(channel, ending)):
+        return _over(modem, ending)
     if channel is None:
         ending = ending.modem_lost()
         modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, "the port is gone")
     try:
-        await _line_down(channel, ending)
+        await line_down(modem, channel, ending)
     except (PortError, PortLost) as error:
+        if modem.device.on_demand:  # it went with the line; it is not looked for again only to be hung up
+            unsure = "the line was lost while the call was given up: see on the phone itself that none goes on"
+            return _over(modem, replace(ending, detail=ending.detail or unsure) if ending.aborting else ending)
         text = f"the modem went away: {error}"
         lost = isinstance(error, PortLost) or error.reason in (PortFault.GONE, PortFault.IO)
         ending = ending.modem_lost(text) if lost else replace(ending, detail=ending.detail or text)
         modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, text)
     except HangUpFailed as error:
-        modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
+        modem.end_call(ending.reason, "; ".join(filter(None, (ending.detail, str(error)))), hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, str(error))
     modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
     try:
         if modem.applied == modem.entry:
             await initialise(modem, modem.entry, channel, modem.findings)
     except (PortError, PortLost, NoReply, probe.ProbeError) as error:
-        return Step(ModemEvent.FAULT, str(error))
+        words = await reach.loss(modem)
+        if words and modem.on_demand:
+            modem.close_port()
+            return Step(ModemEvent.HUNG_UP, RESTING)
+        return Step(ModemEvent.FAULT, words or str(error))
     return Step(ModemEvent.HUNG_UP, "the line is free")
 
 
-async def _line_down(channel: Channel, ending: Ending) -> None:
+def _needs_no_more(channel: Channel, ending: Ending) -> bool:
+    """Is the line lost, or ends the call by closing it?  A voice call goes on without it, so that is never trusted."""
     port = channel.port
-    for last in (False, True):
-        try:
-            if last or not port.is_open:
-                await port.reopen()
-            elif channel.handed_over:
-                port.take_back()
-            channel.resume()
-            await hang_up(channel, in_command_state=ending.in_command_state, aborting=ending.aborting)
-        except (PortLost, PortError):
-            # Carrier went in the same moment: the kernel has hung the port up, and it can be opened again.
-            if last:
-                raise
-        else:
-            return
+    return not port.is_open or (port.closing_hangs_up and not ending.in_command_state and not ending.aborting)
 
 
-async def _end_session(modem: Modem) -> None:
-    task = modem.session_task
-    if task is None:
-        return
-    if modem.carrier_lost.is_set():
-        await asyncio.wait({task}, timeout=timing.SESSION_NOTICES)
-    by_itself = task.done()
-    if not by_itself:
-        call = modem.call
-        if call is not None and call.session is not None:
-            call.session.stop(modem.ending.reason)
-        await asyncio.wait({task}, timeout=timing.SESSION_STOP)
-    if not task.done():
-        log.warning("%s: the session did not end in %g s and is killed", modem.id, timing.SESSION_STOP)
-        task.cancel()
-        await asyncio.wait({task})
-    modem.session_task = None
-    if task.cancelled():
-        return
-    if defect := task.exception():
-        log.error("%s: a defect of dialupd ended the session", modem.id, exc_info=defect, extra=about(DEFECT))
-        return
-    if user := task.result().call_back:
-        call_back(modem, user)
-    if modem.carrier_lost.is_set() and (by_itself or modem.ending.reason is EndReason.REMOTE_HANGUP):
-        # Who breaks off a session hangs up at once: the session knows why, the carrier only that.
-        end = task.result()
-        detail = end.detail or (modem.ending.detail if end.reason is modem.ending.reason else "")
-        modem.ending = replace(modem.ending, reason=end.reason, detail=detail, hopeless=end.hopeless)
+def _over(modem: Modem, ending: Ending) -> Step:
+    """Close a line that is opened on demand, and with it the call."""
+    modem.close_port()
+    if ending.reason is EndReason.NO_MODULATOR:
+        ending = replace(ending, detail=f"{ending.detail}; the line to it was lost: end the call on the phone itself")
+    modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
+    if ending.reason is EndReason.MODEM_LOST:
+        return Step(ModemEvent.FAULT, ending.detail)
+    return Step(ModemEvent.HUNG_UP, RESTING if modem.on_demand else "the line is free")
 
 
 ACTIVITIES: Mapping[ModemState, Activity] = {

@@ -82,8 +82,14 @@ class Host(Protocol):
     def loan_ended(self, modem: str) -> None:
         """The borrower has given the port back."""
 
-    async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
-        """Open and lock; raises PortError."""
+    async def open_port(self, device: Device, speed: int, flow: Flow) -> Port:
+        """Open a line to the device, for us alone; raises PortError."""
+
+    def adopt_port(self, device: Device, speed: int, flow: Flow, fd: int, *, carrier_counts: bool) -> Port:
+        """The line of a call that has outlived an earlier daemon."""
+
+    def radio_trouble(self, device: Device) -> str:
+        """Why the device cannot be reached by radio now, with the mend; "" while it is worth trying."""
 
     async def bind(self, device: Device) -> None:
         """Bind the generic driver; raises BindError."""

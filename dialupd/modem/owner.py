@@ -10,50 +10,27 @@ a state that is not its own.  `move` is the only caller of the transition functi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 
 from dialupd.at.callerid import CallerId, collect
 from dialupd.at.results import Final, Result, is_ring
 from dialupd.config.values import Mode, ModemEntry, Policy
 from dialupd.io.port import Lost
 from dialupd.model import CallState, CallView, Device, Direction, EndReason, ModemState, ModemView
-from dialupd.modem import timing
+from dialupd.modem import handset, timing
 from dialupd.modem.call import Call
 from dialupd.modem.callback import CallBacks
 from dialupd.modem.calling import Plan
 from dialupd.modem.channel import Channel
 from dialupd.modem.host import Host, Memory
 from dialupd.modem.probe import Findings
-from dialupd.policy import NEVER_GOOD, FirstCall, first_call
+from dialupd.modem.steps import Ending, Step
+from dialupd.policy import FirstCall, first_call
 from dialupd.sessions.base import SessionEnd
-from dialupd.states import BOUNDED, IDLE, IN_CALL, ModemEvent, allows, modem_next
+from dialupd.states import BOUNDED, IDLE, IN_CALL, ModemEvent, modem_next
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What an activity ends with."""
-
-    event: ModemEvent
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why the call in progress is being ended, and what the hang-up must know of the modem."""
-
-    reason: EndReason
-    detail: str = ""
-    in_command_state: bool = False
-    aborting: bool = False
-    hopeless: bool = False
-
-    def modem_lost(self, detail: str = "") -> Ending:
-        """The same when the modem is gone too: whatever forbids a further call stays the reason."""
-        if self.hopeless or self.reason in NEVER_GOOD:
-            return self
-        return Ending(EndReason.MODEM_LOST, detail)
-
+RESTING = "at rest: the line is opened when it is wanted"
 
 Activity = Callable[["Modem"], Awaitable[Step]]
 
@@ -90,6 +67,15 @@ class Modem:
         self.connect_text = ""
         self.findings = Findings()
         self.carrier_lost = asyncio.Event()
+        self.trouble = ""
+        """Why the modem could not be reached by radio when that was last asked, whatever is done; "" for no trouble."""
+        self.lost = Lost.HUNG_UP
+        """How the line was lost, once `line_lost` is set."""
+        self.line_lost = asyncio.Event()
+        self.line_wanted = 0
+        """So many commands wait for the line of a modem that rests."""
+        self.used_at = 0.0
+        """Loop time at which the line was last used, for a call or a command."""
         self.collided = False
         """The line rang while we were dialling."""
         self.stale = False
@@ -104,6 +90,8 @@ class Modem:
         self._turning = True
         """An activity is to end, or the next to begin: since `_busy_since`, which is else when the activity began."""
         self._deaf_until = 0.0
+        self._private = False
+        """The last ring was not for us: nor is the number that follows it."""
         self._kept = False
         self._over = False
         self._activity: asyncio.Task[None] | None = None
@@ -116,6 +104,21 @@ class Modem:
     @property
     def state(self) -> ModemState:
         return self.view.state
+
+    @property
+    def over(self) -> bool:
+        """It is gone, and so is its task."""
+        return self._over
+
+    @property
+    def on_demand(self) -> bool:
+        """The line is opened only when it is wanted, and closed again."""
+        return self.device.on_demand and not self.entry.keep_connected
+
+    @property
+    def is_phone(self) -> bool:
+        """It may place voice calls."""
+        return self.device.radio or self.findings.gsm
 
     @property
     def hung(self) -> bool:
@@ -195,7 +198,11 @@ class Modem:
 
     async def settled(self) -> None:
         """Until no call is in progress, or the modem is gone."""
-        while self.state in IN_CALL and not self._over:
+        await self.out_of(IN_CALL)
+
+    async def out_of(self, states: Collection[ModemState]) -> None:
+        """Until the modem is in none of the states, or gone."""
+        while self.state in states and not self._over:
             self._settled.clear()
             await self._settled.wait()
 
@@ -210,6 +217,8 @@ class Modem:
             changes = replace(changes, state_since=self.host.now())
         if new not in IN_CALL:
             changes = replace(changes, call=0, rings=0, caller_id="")
+        if new in IDLE and old not in IDLE:
+            self.used()
         self.show(changes)
         self.restart()
         self._settled.set()
@@ -235,29 +244,31 @@ class Modem:
             channel.port.close()
             channel.lost(Lost.GONE)  # a person's command may be in flight
 
-    def port_lost(self, lost: Lost) -> None:
-        """The port says so; a call's end is told apart from unplugging by opening the port again."""
-        if self.channel is None:
-            return
-        self.channel.lost(lost)
-        match self.state:
-            case ModemState.CONNECTED:
-                self.carrier_lost.set()
-            case ModemState.HANGING_UP | ModemState.PROBING | ModemState.RESETTING:
-                pass  # their activities hear it from the channel
-            case state if allows(state, ModemEvent.FAULT):
-                self.end_call(EndReason.MODEM_LOST)
-                self.move(ModemEvent.FAULT, "the port is gone")
+    def rest(self) -> None:
+        """Close the line of a modem that waits for nothing; it is opened again when it is wanted."""
+        self.close_port()
+        if self.state is ModemState.READY:
+            self.show(replace(self.view, state_reason=RESTING))
+
+    def used(self) -> None:
+        """The line was of use until now."""
+        self.used_at = self._loop.time()
 
     # -- what the modem says
 
     def unsolicited(self, text: str) -> None:
         """A line that no command asked for."""
+        if self.findings.gsm:
+            self.show(handset.levels(self.view, self.findings.indicators, text))
+            if self.state is not ModemState.DIALING and (what := handset.private_call(text)):
+                self._leave_alone(what)
+                return
+            self._private = self._private and not is_ring(text)
         if self.state in IDLE or self.state is ModemState.RINGING:
             now = self._loop.time()
             if self.state in IDLE and now - self._caller_at > timing.RING_TIMEOUT:
                 self.caller = CallerId()
-            if now >= self._deaf_until:
+            if now >= self._deaf_until and not self._private:
                 self.caller = collect(self.caller, text)
                 self._caller_at = now
             if self.call is not None and self.state is ModemState.RINGING:
@@ -269,6 +280,13 @@ class Modem:
         """A result without a command: the line's own news while it rings, stale otherwise."""
         if self.state is ModemState.RINGING and result.code is Final.NO_CARRIER:
             self.rings_end("the caller gave up")
+
+    def _leave_alone(self, what: str) -> None:
+        self._private = True
+        if self.state in IDLE:
+            self.caller = CallerId()
+        if self.state is ModemState.READY:  # else the reason tells why it is blocked
+            self.show(replace(self.view, state_reason=what))
 
     def _rings(self) -> None:
         if self.state is ModemState.DIALING:

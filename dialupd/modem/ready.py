@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import Never
 
 from dialupd.config.values import ModemEntry
 from dialupd.io import secret
-from dialupd.io.port import PortError
+from dialupd.io.port import PortError, PortFault
 from dialupd.io.usbserial import BindError
 from dialupd.model import ModemState, Transport
-from dialupd.modem import probe, timing
+from dialupd.modem import probe, reach, timing
 from dialupd.modem.channel import Channel, PortLost
-from dialupd.modem.owner import Modem, Step
+from dialupd.modem.owner import RESTING, Modem
+from dialupd.modem.steps import Step
 from dialupd.states import ModemEvent
 
 log = logging.getLogger(__name__)
@@ -46,25 +48,53 @@ async def binding(modem: Modem) -> Step:
 
 
 async def probing(modem: Modem) -> Step:
-    """Open the port and bring the modem to a known state."""
+    """Open the port and bring the modem to a known state; one that rests is only known to be there."""
     if modem.memory.disabled:
         return Step(ModemEvent.DISABLE, "disabled by a person")
     reset = modem.state is ModemState.RESETTING
     modem.close_port()
     modem.stale = False
-    entry = modem.entry  # it may change meanwhile; `idle` then sees that another one is applied
+    if trouble := reach.trouble(modem):
+        return Step(ModemEvent.FAULT, trouble)
+    if modem.on_demand and not reset and not modem.line_wanted:
+        return Step(ModemEvent.PROBED, RESTING)
     try:
-        findings = await _find(modem, entry, reset=reset)
-        channel = modem.channel
-        assert channel is not None
-        capabilities = await initialise(modem, entry, channel, findings)
+        await open_line(modem, reset=reset)
     except (PortError, probe.ProbeError) as error:
-        modem.close_port()
         return Step(ModemEvent.FAULT, str(error))
     except PortLost:
-        modem.close_port()
         return Step(ModemEvent.FAULT, "the port went away while the modem was probed")
+    return Step(ModemEvent.PROBED, "the modem answers and is initialised")
+
+
+async def open_line(modem: Modem, *, reset: bool = False, known: bool = False) -> None:
+    """Open the port, find the modem and set it up; PortError, PortLost, probe.ProbeError. Undone, it is closed.
+
+    `known`: what the modem has once told of itself is not asked again.
+    """
+    if modem.device.on_demand:
+        modem.show(replace(modem.view, state_reason=f"connecting to {modem.view.name} by Bluetooth"))
+    modem.applied = None
+    entry = modem.entry  # it may change meanwhile; `idle` then sees that another one is applied
+    try:
+        channel = await _find(modem, entry, reset=reset)
+        if not known or not modem.findings.capabilities:
+            modem.findings = findings = await probe.identify(channel)
+            log.info(
+                "%s: %s %s, country %s", modem.id, findings.manufacturer, findings.model, findings.country or "not told"
+            )
+        capabilities = await initialise(modem, entry, channel, modem.findings)
+    except (PortError, PortLost) as error:
+        words = await reach.loss(modem)
+        modem.close_port()
+        if words:
+            raise PortError(PortFault.GONE, words) from error
+        raise
+    except BaseException:
+        modem.close_port()
+        raise
     modem.failures = 0
+    findings = modem.findings
     modem.show(
         replace(
             modem.view,
@@ -77,17 +107,17 @@ async def probing(modem: Modem) -> Step:
             next_attempt=0,
         )
     )
-    return Step(ModemEvent.PROBED, "the modem answers and is initialised")
 
 
-async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> probe.Findings:
+async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> Channel:
     """Open the port at the configured speed, where speeds are real at others too, until the modem answers."""
     speeds = [entry.speed]
     if modem.device.transport is Transport.SERIAL:
         speeds += [speed for speed in _SPEEDS if speed != entry.speed]
     for speed in speeds:
-        port = await modem.host.open_port(modem.device.node, speed, entry.flow)
-        port.on_lost = modem.port_lost
+        port = await modem.host.open_port(modem.device, speed, entry.flow)
+        modem.line_lost.clear()
+        port.on_lost = partial(reach.port_lost, modem)
         modem.channel = channel = Channel(port, modem.id, modem.unsolicited, modem.stray)
         try:
             await probe.synchronise(channel, reset=reset)
@@ -98,11 +128,7 @@ async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> probe.Findin
             continue
         if speed != entry.speed:
             log.warning("%s answers at %d bit/s, not at %d: set speed in its [[modem]]", modem.id, speed, entry.speed)
-        modem.findings = findings = await probe.identify(channel)
-        log.info(
-            "%s: %s %s, country %s", modem.id, findings.manufacturer, findings.model, findings.country or "not told"
-        )
-        return findings
+        return channel
     raise AssertionError("there is at least one speed")
 
 
@@ -116,6 +142,9 @@ async def initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings
     except probe.PinRefused:
         modem.memory.refused_pin = pin
         raise
+    if findings.gsm:
+        signal, battery = await probe.levels(channel)
+        modem.show(replace(modem.view, signal=signal, battery=battery))
     modem.applied = entry
     modem.findings = replace(findings, country=entry.country or findings.country)
     return capabilities

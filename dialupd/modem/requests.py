@@ -14,12 +14,13 @@ from dialupd.io.port import PortError
 from dialupd.model import DialOptions, DialupError, Direction, EndReason, ErrorKind, ModemState
 from dialupd.modem import calling, probe, timing
 from dialupd.modem.callback import CallBack
-from dialupd.modem.channel import NoReply, PortLost
+from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.loan import Loan
-from dialupd.modem.owner import Ending, Modem
+from dialupd.modem.owner import Modem
+from dialupd.modem.steps import Ending
 from dialupd.policy import Stop
 from dialupd.runtime import Foreseen
-from dialupd.states import IDLE, IN_CALL, ModemEvent, allows
+from dialupd.states import IDLE, IN_CALL, OPENING, ModemEvent, allows
 
 DIAL_COMMAND = "ATDT"
 DIAL_TIMEOUT = 70.0
@@ -213,11 +214,9 @@ def inhibit(modem: Modem, who: str, why: str) -> int:
 
 async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[str]]:
     """Send one AT command to an idle modem; its result and the lines before it."""
-    if modem.state not in IDLE or modem.channel is None:
-        raise DialupError(
-            ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}: it takes no command now"
-        )
     line = text.strip()
+    if modem.state not in IDLE and not _on_its_way(modem):
+        raise _takes_no_command(modem)
     if not line.upper().startswith(("AT", "A/")) or not (line.isascii() and line.isprintable()):
         raise DialupError(
             ErrorKind.INVALID_ARGS, f"{text!a} is no command line: it begins with AT and is printable ASCII"
@@ -226,7 +225,7 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
         raise DialupError(ErrorKind.INVALID_ARGS, f"the command has {len(line)} characters; at most {MAX_COMMAND}")
     if touches_line(line):
         raise DialupError(ErrorKind.INVALID_ARGS, f"{line} would place, take or end a call: use Dial, Answer or HangUp")
-    channel = modem.channel
+    channel = await _line_of(modem)
     try:
         # Until all is as it was nothing else is sent: a call that begins meanwhile waits.
         async with channel.turn():
@@ -241,6 +240,7 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
                 # E1, Q1 or V0 would leave us deaf; what else was set is the person's own wish.
                 await probe.synchronise(channel)
                 await probe.base(channel)
+                modem.used()
     except NoReply as error:
         raise DialupError(ErrorKind.TIMEOUT, str(error)) from None
     except probe.ProbeError as error:
@@ -250,6 +250,34 @@ async def command(modem: Modem, text: str, timeout: float) -> tuple[str, list[st
     except (PortLost, PortError) as error:
         raise DialupError(ErrorKind.FAILED, f"the modem went away: {error}") from None
     return _words(reply.result), list(reply.information)
+
+
+def _on_its_way(modem: Modem) -> bool:
+    """Is the line being opened for somebody who waits for it?"""
+    return modem.on_demand and modem.state in OPENING
+
+
+async def _line_of(modem: Modem) -> Channel:
+    """The line of an idle modem, which is opened where it rests; DialupError."""
+    while _on_its_way(modem) or (modem.on_demand and modem.state in IDLE and modem.channel is None):
+        modem.line_wanted += 1
+        try:
+            if modem.state in IDLE:
+                modem.move(ModemEvent.OPEN, "the line is wanted for a command")
+            await modem.out_of(OPENING)
+        finally:
+            modem.line_wanted -= 1
+        if modem.over:
+            raise DialupError(ErrorKind.FAILED, f"the modem {modem.view.name} went away")
+        if modem.state is ModemState.FAILED:
+            raise DialupError(ErrorKind.FAILED, modem.view.state_reason)
+    if modem.state not in IDLE or modem.channel is None:
+        raise _takes_no_command(modem)
+    return modem.channel
+
+
+def _takes_no_command(modem: Modem) -> DialupError:
+    return DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}: it takes no command now")
 
 
 def _words(result: Result) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from dialupd.inheritance import Left
 from dialupd.io.journal import marked
-from dialupd.io.port import Port
+from dialupd.modem import reach
 from dialupd.modem.call import Call
 from dialupd.modem.channel import Channel
 from dialupd.modem.kept import found
@@ -18,14 +19,14 @@ def resume(modem: Modem, left: Left, call: Call) -> None:
     """Before the owner's task begins, in the state CONNECTED; what is `left` is the owner's from now on."""
     kept = left.kept
     descriptors = dict(left.descriptors)
-    port = Port.adopt(
-        modem.device.node,
+    port = modem.host.adopt_port(
+        modem.device,
         modem.entry.speed,
         modem.entry.flow,
         descriptors.pop(PORT),
         carrier_counts=bool(kept.shows_carrier),
     )
-    port.on_lost = modem.port_lost
+    port.on_lost = partial(reach.port_lost, modem)
     modem.channel = Channel(port, modem.id, modem.unsolicited, modem.stray, handed_over=True)
     modem.call = call
     call.connected_at = kept.connected / 1000

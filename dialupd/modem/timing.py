@@ -21,6 +21,9 @@ GUARD = 1.1
 HANG_UP_REPLY = 5.0
 """For OK after ATH: an error-corrected line is first cleared down, which takes some seconds on a dead one."""
 
+VOICE_CLEARS = 1.0
+"""From one look at a phone's voice call that is to end to the next."""
+
 DTR_DOWN = 0.3
 """Circuit 108/2 must stay OFF longer than S25 (5 hundredths of a second by default) to be seen."""
 
@@ -45,6 +48,9 @@ BIND_WAIT = 30.0
 RING_TIMEOUT = 10.0
 """Rings come every 4 to 6 s; after this long without one the caller has given up (mgetty's value)."""
 
+LOSS_TOLD = 3.0
+"""For a lost line to a phone to tell whether the phone is in range still: bluetoothd knows that in half a second."""
+
 SESSION_NOTICES = 3.0
 """For a session to end by itself when the carrier is gone, with its own verdict: pppd is at it for half a second."""
 
@@ -66,8 +72,8 @@ CALL_KEPT = 60.0
 
 HUNG = 120.0
 """The longest that anything but a call and idling takes without a command line to the modem, a driver's binding, is
-about 105 s; an owner that is at it for longer will never end. Dialling and answering have the time limit of their call
-besides."""
+about 105 s (a radio link, 25 s); an owner that is at it for longer will never end. Dialling and answering have the time
+limit of their call besides."""
 
 SHUTDOWN = 15.0
 """For all calls to be hung up in order when the daemon ends; systemd's own limit is 90 s."""

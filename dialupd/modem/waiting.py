@@ -1,18 +1,23 @@
 """Waiting with something in mind: what an idle modem's owner does beside listening for a ring.
 
-A user is to be called back once the line has rested, or a first call has announced a second one (ring-back).
+A user is to be called back once the line has rested, or a first call has announced a second one (ring-back).  A line
+that is opened on demand is closed when nobody has used it for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Never
 
 from dialupd.model import DialupError, ModemState
 from dialupd.modem import requests
-from dialupd.modem.owner import Modem, Step
+from dialupd.modem.channel import Channel
+from dialupd.modem.owner import Modem
 from dialupd.modem.ready import for_ever
+from dialupd.modem.steps import Step
 from dialupd.states import ModemEvent
 
 
@@ -48,3 +53,27 @@ async def between_calls(modem: Modem) -> Never:
         modem.first_call = None
         modem.show(replace(modem.view, state_reason="no second call has come"))
     await for_ever()
+
+
+@contextlib.asynccontextmanager
+async def quiet(modem: Modem) -> AsyncIterator[None]:
+    """Within the block, close a line that is opened on demand once it has been of no use for so long."""
+    channel = modem.channel
+    if channel is None:
+        yield
+        return
+    closing = asyncio.create_task(_close_when_quiet(modem, channel), name=f"{modem.id}: quiet")
+    try:
+        yield
+    finally:
+        closing.cancel()
+
+
+async def _close_when_quiet(modem: Modem, channel: Channel) -> None:
+    while True:
+        async with channel.turn():  # not while a person's command has it
+            left = modem.used_at + modem.entry.disconnect_after - asyncio.get_running_loop().time()
+            if left <= 0:
+                modem.rest()
+                return
+        await asyncio.sleep(left)

@@ -36,6 +36,7 @@ from dialupd.exchange.timing import Timing
 from dialupd.io.notify import Notifier
 from dialupd.io.port import Port
 from dialupd.io.store import Store
+from dialupd.io.ttyport import TtyPort
 from dialupd.io.udev import Devices
 from dialupd.model import (
     CallState,
@@ -48,6 +49,7 @@ from dialupd.model import (
     Transport,
 )
 from dialupd.modem import timing
+from dialupd.radio import Radio
 from dialupd.registry import Registry
 from dialupd.runtime import Quiet
 from dialupd.sessions import relay
@@ -64,6 +66,7 @@ QUICK = {
     "GUARD": 0.05,
     "HANG_UP_REPLY": 0.5,
     "DTR_SETTLE": 0.03,
+    "VOICE_CLEARS": 0.02,
     "RING_TIMEOUT": 0.5,
     "STALE": 0.001,
     "RETRY_FIRST": 0.05,
@@ -142,10 +145,12 @@ class TestRegistry(Registry):
     locks = ""
     open_gate: Callable[[str], Awaitable[None]] | None = None
 
-    async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
+    async def open_port(self, device: Device, speed: int, flow: Flow) -> Port:
         if self.open_gate is not None:
-            await self.open_gate(path)
-        return await Port.open(path, speed, flow, lock_directory=self.locks)
+            await self.open_gate(device.node)
+        if device.radio:
+            return await super().open_port(device, speed, flow)
+        return await TtyPort.open(device.node, speed, flow, lock_directory=self.locks)
 
 
 class Stage:
@@ -159,6 +164,8 @@ class Stage:
         self.exchange: Exchange
         self.told: Told
         self.loan = -1
+        self.radio: Radio | None = None
+        """Set before `run` where the machine has Bluetooth."""
         self.carriers: list[PtyModem] = []
 
     def run(self, body: Callable[[], Coroutine[Any, Any, None]], config: str = "") -> None:
@@ -170,7 +177,11 @@ class Stage:
         async with Exchange(timing=EXCHANGE) as exchange:
             self.exchange = exchange
             self.registry = registry = TestRegistry(
-                "test.toml", self._config, ByHand(RuntimePaths(str(self.directory)), Notifier({})), _no_udev
+                "test.toml",
+                self._config,
+                ByHand(RuntimePaths(str(self.directory)), Notifier({})),
+                _no_udev,
+                radio=self.find_radio,
             )
             self.desk = Desk(registry)
             registry.locks = str(self.directory)
@@ -191,10 +202,17 @@ class Stage:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, "tasks are left"
 
+    @property
+    def find_radio(self) -> Callable[[], Radio] | None:
+        """What makes the registry's radio."""
+        radio = self.radio
+        return None if radio is None else lambda: radio
+
     def _config(self) -> Config:
         config = load([("test.toml", self.text.encode())])
         policies = {name: _hurried(policy) for name, policy in config.policies.items()}
-        return replace(config, policies=MappingProxyType(policies))
+        modems = tuple(replace(one, disconnect_after=one.disconnect_after * SECOND) for one in config.modems)
+        return replace(config, modems=modems, policies=MappingProxyType(policies))
 
     # -- modems
 
@@ -276,7 +294,7 @@ class Stage:
         """Dial and wait until the call is connected."""
         call = await self.desk.dial(modem, number, DialOptions(**options))
         await self.told.until(lambda: self.call(call).state in (CallState.CONNECTED, CallState.ENDED), "CONNECT")
-        assert self.call(call).state is CallState.CONNECTED, self.call(call).end_reason
+        assert self.call(call).state is CallState.CONNECTED, f"{self.call(call).end_reason} {self.call(call).detail}"
         return call
 
     async def dialled(self, modem: str, number: str, **options: Any) -> CallView:

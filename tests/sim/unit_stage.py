@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dialupd.config.values import Config
 from dialupd.control import Desk
@@ -37,6 +37,8 @@ UNIT = re.compile(r"dialupd-(ppp|login|exec)@([0-9]+)\.service")
 
 class Manager:
     """systemd, as far as the daemon sees it; `refuses` is why no unit starts, `busy`: it reads nothing."""
+
+    HELPER: ClassVar[tuple[str, ...]] = ("-m", "dialupd.helper")
 
     def __init__(self, directory: Path) -> None:
         self.kept: dict[str, int] = {}
@@ -112,7 +114,7 @@ class Manager:
         raise UnitError(f"{unit} was not started: its program ended with status {process.wait()}")
 
     def _spawn(self, unit: str, kind: str, call: str, notify: str) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "dialupd.helper", "--config", str(self._directory / "dialupd.toml")]
+        argv = [sys.executable, *self.HELPER, "--config", str(self._directory / "dialupd.toml")]
         argv += [
             "--run-directory",
             str(self._directory),
@@ -193,7 +195,9 @@ class UnitStage(Stage):
         """A daemon's life begins."""
         notifier = self._notifier = Notifier(self.manager.environment)
         self.system = AsService(self.manager, str(self.directory), notifier, self.manager.given())
-        self.registry = TestRegistry("test.toml", self._config, self.system, self._udev, last_good=self.last_good)
+        self.registry = TestRegistry(
+            "test.toml", self._config, self.system, self._udev, last_good=self.last_good, radio=self.find_radio
+        )
         self.registry.locks = str(self.directory)
         self.desk = Desk(self.registry)
         self.told = Told()

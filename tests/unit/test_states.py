@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from dialupd.model import CallState, ModemState
-from dialupd.states import CALL, IDLE, IN_CALL, MODEM, CallEvent, ModemEvent, Undefined, allows, call_next, modem_next
+from dialupd.states import (
+    CALL,
+    IDLE,
+    IN_CALL,
+    MODEM,
+    OPENING,
+    CallEvent,
+    ModemEvent,
+    Undefined,
+    allows,
+    call_next,
+    modem_next,
+)
 
 E, S = ModemEvent, ModemState
 
@@ -75,3 +87,10 @@ def test_a_call_leaves_by_hanging_up_alone() -> None:
     for state in IN_CALL - {S.RINGING, S.HANGING_UP}:
         assert {new for new in MODEM[state].values() if new not in IN_CALL} == {S.FAILED}, state
     assert MODEM[S.HANGING_UP].keys() == {E.HUNG_UP, E.FAULT}
+
+
+def test_a_line_that_rests_is_opened_from_idle_states_alone() -> None:
+    for state in ModemState:
+        assert allows(state, E.OPEN) is (state in IDLE), state
+    for state in IDLE:
+        assert modem_next(state, E.OPEN) in OPENING
