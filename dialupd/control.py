@@ -55,6 +55,9 @@ class Desk:
         configured = self._registry.config.policies.values()
         return [(policy.name, policy.mode.value, self._status(policy)) for policy in configured]
 
+    def problems(self) -> Sequence[str]:
+        return self._registry.problems()
+
     def set_log_level(self, level: str) -> None:
         if level not in LEVELS:
             raise DialupError(ErrorKind.INVALID_ARGS, f"no log level {level!r}: it is one of {', '.join(LEVELS)}")

@@ -37,6 +37,7 @@ from dialupd.io.journal import about
 from dialupd.io.notify import Notifier
 from dialupd.io.store import Store
 from dialupd.model import CallView, ModemView
+from dialupd.radio import Radio
 from dialupd.registry import Registry
 from dialupd.runtime import Quiet
 from dialupd.sessions.base import RuntimePaths
@@ -54,7 +55,7 @@ RECONNECT_MAX = 30.0
 RUN_DIRECTORY = Path("/run/dialupd")
 
 SYSTEM_BUS = "system"
-"""Where systemd is, whatever bus we serve on."""
+"""Where systemd and bluetoothd are, whatever bus we serve on."""
 
 RESTARTS = frozenset({"restart", "try-restart"})
 """Jobs of our own unit after which another daemon comes."""
@@ -124,7 +125,7 @@ async def run(config_file: str, bus: str, sessions: Sessions) -> None:
             else ByHand(RuntimePaths(run_directory), notifier)
         )
         last_good = partial(read_last_good, config_file)
-        registry = Registry(config_file, partial(read_config, config_file), system, last_good=last_good)
+        registry = Registry(config_file, partial(read_config, config_file), system, last_good=last_good, radio=_radio)
         registry.subscribe(Chronicle(Desk(registry), asyncio.get_running_loop().time))
         registry.load()
         store = Store(registry.config.daemon.state_directory)
@@ -164,6 +165,12 @@ async def run(config_file: str, bus: str, sessions: Sessions) -> None:
             await systemd.close()
             await store.close()
             notifier.close()
+
+
+def _radio() -> Radio:
+    from dialupd.bus.bluez import Bluez  # noqa: PLC0415 - a quarter of a megabyte, and few have a phone
+
+    return Bluez(SYSTEM_BUS)
 
 
 async def _first_front(bus: str, registry: Registry) -> Front:

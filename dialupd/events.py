@@ -26,6 +26,7 @@ BUS_LOST = Event("bus-lost", "41084f30797d463ca89d9df13ef3a403")
 BUS_BACK = Event("bus-back", "64071e2de764445dbf2b8691e01ce59a")
 CONFIG_LOADED = Event("config-loaded", "2d5c45293301439d833ef0ed78f38012")
 CONFIG_ERROR = Event("config-error", "a1fdcbaddaa04daf8f0aefb47c799e88")
+PROBLEM = Event("problem", "3b5f5a867e9c4be99ed0f30a1277efdd")
 MODEM_FOUND = Event("modem-found", "ef47a21ac1654cc6b65077ef7058b25a")
 MODEM_GONE = Event("modem-gone", "4ae33d08f9f24250a3d634fb4cef1542")
 MODEM_STATE = Event("modem-state", "2ff6a66b85944363820e722f2587991c")
@@ -77,7 +78,7 @@ CALL_ENDED: Mapping[EndReason, Event] = {reason: Event("call-ended", id) for rea
 """One for each reason: each has its own explanation."""
 
 EVENTS: tuple[Event, ...] = (
-    DAEMON_STARTED, DAEMON_STOPPING, BUS_LOST, BUS_BACK, CONFIG_LOADED, CONFIG_ERROR,
+    DAEMON_STARTED, DAEMON_STOPPING, BUS_LOST, BUS_BACK, CONFIG_LOADED, CONFIG_ERROR, PROBLEM,
     MODEM_FOUND, MODEM_GONE, MODEM_STATE, MODEM_FAILED, MODEM_UNSUPPORTED, POLICY_BLOCKED,
     POLICY_SUSPENDED, POLICY_RESUMED, RING, CALL_BEGUN, CALL_RESUMED, CALL_CONNECTED,
     SESSION_RUNNING, CALL_BACK_FAILED, DEFECT, LOG_LOST,

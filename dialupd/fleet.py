@@ -1,8 +1,8 @@
 """The modems that are there: devices become modems by the configuration, and each modem gets its owner's task.
 
 A modem's object lives as long as its device is there; what must outlive it stands in `memories`, by the modem's id.
-Devices are told by `io.udev`; a port that only the configuration names is looked for at the start, at a reload and when
-somebody asks for it.
+Devices are told by `io.udev`, and phones by `phones`; a port that only the configuration names is looked for at the
+start, at a reload and when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dialupd.inheritance import Inheritance
 from dialupd.io.journal import about, mark
 from dialupd.io.udev import Devices, modem_id
 from dialupd.model import CallView, Device, ModemState, ModemView
-from dialupd.modem import requests, timing
+from dialupd.modem import reach, requests, timing
 from dialupd.modem.activities import ACTIVITIES
 from dialupd.modem.call import Call
 from dialupd.modem.host import Host, Memory
@@ -115,7 +115,7 @@ class Fleet:
                 state = ModemState.INHIBITED
             self._add(device, entry, state, "found", identity)
         elif self._awaits_port(modem):
-            self._describe(modem, device)
+            self._describe(modem, device, modem.view.name)
             modem.entry = entry
             if modem.state is not ModemState.DISABLED:
                 modem.move(ModemEvent.FOUND if modem.state is ModemState.BINDING else ModemEvent.RETRY, "it has a port")
@@ -132,19 +132,17 @@ class Fleet:
             self.consider(device)
 
     def _reconfigure(self, modem: Modem, device: Device, entry: ModemEntry) -> None:
-        if device != modem.device:
-            self._describe(modem, device)
+        self._describe(modem, device, _name(entry, device))
         if entry != modem.entry:
             modem.entry = entry
-            modem.show(replace(modem.view, name=_name(entry, device)))
             if modem.state in (ModemState.FAILED, ModemState.UNSUPPORTED) and device.node:
                 modem.move(ModemEvent.RETRY, "the configuration has changed")
             else:
                 requests.refresh(modem)
 
-    def _describe(self, modem: Modem, device: Device) -> None:
+    def _describe(self, modem: Modem, device: Device, name: str) -> None:
         modem.device = device
-        modem.show(_described(modem.view, device))
+        modem.show(replace(_described(modem.view, device), name=name))
 
     def _add(self, device: Device, entry: ModemEntry, state: ModemState, reason: str, identity: str = "") -> None:
         identity = identity or modem_id(device, self.devices.values())
@@ -211,6 +209,16 @@ class Fleet:
         if modem is not None and modem.state not in IN_CALL and not self.closing and not self.leaving(modem):
             self.consider(modem.device)
 
+    def radio_news(self, sys_path: str) -> None:
+        """The phone there has shown up; "": all phones may be reached again, or none."""
+        for modem in list(self.modems.values()):
+            if modem.device.radio and sys_path in ("", modem.device.sys_path) and not self.leaving(modem):
+                reach.news(modem, showed_up=bool(sys_path))
+
+    def radio_in_use(self) -> bool:
+        """Whether a call is on a phone."""
+        return any(modem.device.radio and modem.state in IN_CALL for modem in self.modems.values())
+
     def take_up(self) -> None:
         """Manage every device that is there and wanted."""
         if not self.closing:
@@ -232,6 +240,8 @@ class Fleet:
 
     def _entry_by_link(self, device: Device) -> ModemEntry | None:
         """The entry that names the device by another path, such as udev's /dev/serial/by-id/…."""
+        if device.radio:
+            return None
         node = os.path.realpath(device.node)
         for entry in self._config().modems:
             path = entry.match.device

@@ -3,6 +3,9 @@
 A device that an entry names is always wanted.  Without an entry a device is looked at only if the configuration says
 `probe-unknown`, and then only where looking is harmless: bytes sent to a serial cable may reach a machine tool, and
 opening a Bluetooth port begins a radio link.  Every device that is left alone has a reason that names the mend.
+
+What a radio link leads to is taken only by an entry that means it: a phone that bluetoothd knows by what phones have,
+one on a node of the kernel's (/dev/rfcommN) by the node.  The two are never the same modem.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dialupd.config.values import Config, Match, ModemEntry
-from dialupd.model import Device, Transport
+from dialupd.model import Device
+from dialupd.radio import Service
 
 
 class Kind(Enum):
@@ -130,7 +134,14 @@ def _radio_name(device: Device) -> str:
 
 def find(entries: Iterable[ModemEntry], device: Device) -> ModemEntry | None:
     """The first entry that fits the device."""
-    return next((entry for entry in entries if fits(entry.match, device)), None)
+    return next((entry for entry in entries if _means(entry.match, device) and fits(entry.match, device)), None)
+
+
+def _means(match: Match, device: Device) -> bool:
+    """Whether it may take such a device: nothing that begins a radio link is taken by the way."""
+    if device.radio:
+        return match.phones
+    return bool(match.device) if device.on_demand else True
 
 
 def binding(entries: Iterable[ModemEntry], device: Device) -> ModemEntry | None:
@@ -156,17 +167,31 @@ def wanted(config: Config, device: Device) -> Wanted | Unsupported | Ignore:
     thing = known(device)
     if not device.node:
         return _without_driver(config, device, thing)
+    if device.radio and not device.driver:
+        return Ignore("it offers neither Dial-Up Networking nor a Serial Port; switch that on in the phone's settings")
     if entry := find(config.modems, device):
         return Wanted(entry)
+    if device.radio:
+        return _phone_without_entry(config, device)
+    if device.on_demand:
+        mend = f'match = {{ device = "{device.node}" }}'
+        return Ignore(f"the device would begin a radio link when opened; name it in a [[modem]] with {mend} to use it")
     if thing and thing.kind is Kind.SOFT:
         return Unsupported(f"{thing.name} {thing.note}")
     name = f"{thing.name} " if thing else "the device "
     if not config.daemon.probe_unknown:
         return Ignore(f"{name}is named by no [[modem]], and probe-unknown is off")
-    if device.transport is Transport.BLUETOOTH:
-        return Ignore(f"{name}would begin a radio link when opened; name it in a [[modem]] to use it")
     if (thing and thing.kind is Kind.CABLE) or device.driver in CABLE_DRIVERS:
         return Ignore(f"{name}is a serial cable, and what hangs on it is not known; name it in a [[modem]] to use it")
+    return Wanted(None)
+
+
+def _phone_without_entry(config: Config, device: Device) -> Wanted | Ignore:
+    mend = f'name it in a [[modem]] with match = {{ address = "{device.address}" }} to use it'
+    if device.driver != Service.DIAL_UP:
+        return Ignore(f"the device offers a Serial Port, and what takes its bytes is not known; {mend}")
+    if not config.daemon.probe_unknown:
+        return Ignore(f"the phone is named by no [[modem]], and probe-unknown is off; {mend}")
     return Wanted(None)
 
 

@@ -24,6 +24,7 @@ from dialupd.inheritance import LOAN
 from dialupd.io.journal import about
 from dialupd.io.port import Port
 from dialupd.io.store import Store
+from dialupd.io.ttyport import TtyPort
 from dialupd.io.udev import Devices
 from dialupd.model import (
     CallView,
@@ -40,6 +41,8 @@ from dialupd.modem.call import Call
 from dialupd.modem.host import Memory
 from dialupd.modem.loan import Loan
 from dialupd.modem.owner import Modem
+from dialupd.phones import Phones
+from dialupd.radio import Radio
 from dialupd.runtime import Watcher
 from dialupd.states import IN_CALL, ModemEvent
 from dialupd.system import System
@@ -59,6 +62,7 @@ class Registry:
         find_devices: FindDevices = Devices,
         *,
         last_good: Callable[[], Config | None] = lambda: None,
+        radio: Callable[[], Radio] | None = None,
     ) -> None:
         self.config_file = config_file
         self.config_error = ""
@@ -71,10 +75,20 @@ class Registry:
         self._watchers: list[Watcher] = []
         self.calls = CallBook(self.now, self.tell)
         self.fleet = Fleet(self, lambda: self.config, find_devices, system.inheritance, self.calls.resume, self.tell)
+        self._phones = self._with(radio) if radio is not None else None
         self.suspended_policies: set[str] = set()
         self.asleep = False
         """The machine is about to sleep, or has not told yet that it is awake."""
         self._loop = asyncio.get_running_loop()
+
+    def _with(self, radio: Callable[[], Radio]) -> Phones:
+        def changed() -> None:
+            self.tell(lambda watcher: watcher.manager_changed())
+
+        fleet = self.fleet
+        return Phones(
+            radio, lambda: self.config, fleet.radio_in_use, fleet.present, fleet.gone, fleet.radio_news, changed
+        )
 
     # -- life
 
@@ -104,6 +118,10 @@ class Registry:
             self.fleet.memories.setdefault(identity, Memory()).loan = loan
         self.fleet.finder.start()
         self.fleet.look_for_named_ports()
+        if self._phones is not None:
+            self._phones.attend()
+            if left.calls:
+                await self._phones.looked()
         for view in left.give_up():
             self.calls.resume(view).end(EndReason.MODEM_LOST, "the modem went while the daemon restarted")
 
@@ -131,6 +149,8 @@ class Registry:
                 memory.loan.close()
         tasks = [self.fleet.remove(modem) for modem in list(self.fleet.modems.values())]
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._phones is not None:
+            await self._phones.close()
 
     # -- configuration
 
@@ -146,6 +166,8 @@ class Registry:
             return
         if config.daemon.state_directory != old.daemon.state_directory:
             log.warning("daemon.state-directory has changed: that takes effect at the next start")
+        if self._phones is not None:
+            self._phones.attend()
         for modem in list(self.fleet.modems.values()):
             self.fleet.consider(modem.device)
             if in_force[modem.id] != modem.policy and not self.fleet.leaving(modem):
@@ -205,12 +227,31 @@ class Registry:
     def modem_changed(self, old: ModemView, new: ModemView) -> None:
         self.tell(lambda watcher: watcher.modem_changed(old, new))
         if old.state in IN_CALL and new.state not in IN_CALL:
-            self._loop.call_soon(self.fleet.after_call, new.id)
+            self._loop.call_soon(self._after_call, new.id)
         if ModemState.BLOCKED in (old.state, new.state) and old.state is not new.state:
             self.tell(lambda watcher: watcher.manager_changed())
 
-    async def open_port(self, path: str, speed: int, flow: Flow) -> Port:
-        return await Port.open(path, speed, flow)
+    def _after_call(self, modem: str) -> None:
+        self.fleet.after_call(modem)
+        if self._phones is not None:
+            self._phones.attend()
+
+    async def open_port(self, device: Device, speed: int, flow: Flow) -> Port:
+        if device.radio:
+            return await self._by_radio(device).open(device)
+        return await TtyPort.open(device.node, speed, flow)
+
+    def adopt_port(self, device: Device, speed: int, flow: Flow, fd: int, *, carrier_counts: bool) -> Port:
+        if device.radio:
+            return self._by_radio(device).port(device, fd)
+        return TtyPort.adopt(device.node, speed, flow, fd, carrier_counts=carrier_counts)
+
+    def radio_trouble(self, device: Device) -> str:
+        return self._by_radio(device).trouble() if device.radio else ""
+
+    def _by_radio(self, device: Device) -> Phones:
+        assert self._phones is not None, f"who else has told of {device.node}?"
+        return self._phones
 
     async def bind(self, device: Device) -> None:
         await self._system.bind(device.vendor, device.product)
@@ -264,9 +305,15 @@ class Registry:
     def modems(self) -> Sequence[ModemView]:
         return [modem.view for modem in self.fleet.modems.values()]
 
+    def problems(self) -> Sequence[str]:
+        """What is configured and cannot work now."""
+        return self._phones.problems if self._phones is not None else ()
+
     def rescan(self) -> None:
         """Look for devices again."""
         self.fleet.finder.rescan()
+        if self._phones is not None:
+            self._phones.rescan()
         self.fleet.take_up()
 
     async def history(self, wanted: HistoryFilter) -> Sequence[CallView]:

@@ -45,7 +45,7 @@ class Watcher(Protocol):
         """A call is forgotten, a minute after its end."""
 
     def manager_changed(self) -> None:
-        """ConfigError or the policies changed."""
+        """ConfigError, the policies or the problems changed."""
 
 
 Tell = Callable[[Callable[[Watcher], None]], None]
@@ -119,6 +119,9 @@ class Control(Protocol):
 
     def policies(self) -> Sequence[tuple[str, str, str]]:
         """Name, mode and status of each policy."""
+
+    def problems(self) -> Sequence[str]:
+        """What is configured and cannot work now, each with the mend."""
 
     def subscribe(self, watcher: Watcher) -> None:
         """Tell `watcher` everything from now on."""

@@ -9,7 +9,9 @@
 
 Where an entry asks for more than a whole USB device (an interface, a driver, a node, a place), only the ports that fit
 are marked and ModemManager may have the others.  A device that is only awaited, since the generic driver is to be bound
-to it first, is told to systemd alone.  With `probe-unknown` every port is marked that may be looked at.
+to it first, is told to systemd alone.  Of what a radio link leads to, only a tty (/dev/rfcommN) that an entry names is
+marked; the phones themselves are bluetoothd's, and udev knows nothing of them.  With `probe-unknown` every port is
+marked that may be looked at.
 
 Every value is written so that udev takes it for itself: nothing in it ends the rule, begins an alternative, or is a
 pattern that the entry does not mean.  In what is matched udev substitutes nothing.
@@ -54,7 +56,7 @@ _WILD = frozenset("*?[")
 
 def rules(config: Config) -> str:
     """The whole file."""
-    entries = config.modems
+    entries = [entry for entry in config.modems if _of_udev(entry.match)]
     unknown = config.daemon.probe_unknown
     return "".join(
         (
@@ -79,6 +81,11 @@ def rules(config: Config) -> str:
     )
 
 
+def _of_udev(match: Match) -> bool:
+    """Whether udev knows what it asks for: only bluetoothd knows a phone, and what it is called."""
+    return not (match.phones or match.name or match.device_class)
+
+
 def _names_node(match: Match) -> bool:
     """Whether it names one node, or a link to one, by its whole path."""
     return bool(match.device) and not _WILD & set(match.device)
@@ -96,15 +103,18 @@ def _going_to(label: str, found: Iterable[list[str]]) -> Iterable[str]:
 def _port(match: Match) -> Iterable[list[str]]:
     """A port that is not on USB."""
     of_usb = (match.vendor, match.product, match.serial, match.interface)
+    # A Bluetooth tty hangs on nothing while its link is down.
+    bus = match.bus if match.bus != "bluetooth" else ""
     # The kernel's own layers between a port and its bus are no bus.
     if any(of_usb) or match.bus in ("usb", "tty", "serial-base", "serial", "usb-serial"):
         return ()
     # Both in one rule are asked of one and the same parent.
-    return _with_node(match, [*_is("SUBSYSTEMS", match.bus), *_is("DRIVERS", match.driver), *_path(match)])
+    address = _is("ATTR{address}", match.address)
+    return _with_node(match, [*_is("SUBSYSTEMS", bus), *_is("DRIVERS", match.driver), *_path(match), *address])
 
 
 def _usb_port(match: Match) -> Iterable[list[str]]:
-    if match.bus not in ("", "usb"):
+    if match.bus not in ("", "usb") or match.address:
         return ()
     interface = [*_is("ENV{ID_USB_INTERFACE_NUM}", match.interface), *_is("ENV{ID_USB_DRIVER}", match.driver)]
     return _with_node(match, [*_identity(match, "ATTRS"), *interface, *_path(match)])
@@ -112,7 +122,7 @@ def _usb_port(match: Match) -> Iterable[list[str]]:
 
 def _device(match: Match) -> Iterable[list[str]]:
     """A whole USB device: all its ports fit."""
-    if match.interface or match.driver or match.path or match.device or match.bus not in ("", "usb"):
+    if any((match.interface, match.driver, match.path, match.device, match.address)) or match.bus not in ("", "usb"):
         return
     if terms := _identity(match, "ATTR"):
         yield terms

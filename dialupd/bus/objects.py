@@ -72,6 +72,7 @@ class ManagerObject:
             "Modems": [modem_path(view.id) for view in control.modems()],
             "Calls": [call_path(view.call) for view in control.calls()],
             "Policies": [list(policy) for policy in control.policies()],
+            "Problems": list(control.problems()),
         }
         return {item.name: Variant(item.signature, values[item.name]) for item in self.interface.properties.values()}
 

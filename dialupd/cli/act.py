@@ -28,7 +28,7 @@ class StillBusy(Exception):
 
 
 def chosen(front: Front, remote: Remote) -> Row:
-    return find.modem(front.args.modem, list(remote.modems.values()))
+    return find.chosen(front.args.modem, remote)
 
 
 async def _modem_does(front: Front, remote: Remote, member: str) -> int:

@@ -1,6 +1,7 @@
 """Which modem a person means: by id, name, device node, or the beginning of one of them.
 
-Exact beats prefix, and a prefix must be unique.  A miss offers the nearest names.
+Exact beats prefix, and a prefix must be unique.  A miss offers the nearest names, and tells what keeps a phone of the
+configuration from being a modem.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from dialupd.cli import words
-from dialupd.cli.rows import Row, called, text
+from dialupd.cli.remote import Remote
+from dialupd.cli.rows import Row, called, text, texts
 from dialupd.cli.text import clean
 
 OFFERED = 8
@@ -35,6 +37,25 @@ def nearest(wanted: str, names: Iterable[str], otherwise: Iterable[str]) -> list
 
 def offer(names: Sequence[str]) -> str:
     return " or ".join([", ".join(map(clean, names[:-1])), clean(names[-1])] if len(names) > 1 else map(clean, names))
+
+
+def chosen(wanted: str, remote: Remote) -> Row:
+    """The daemon's modem that is meant; raises NotFound."""
+    try:
+        return modem(wanted, list(remote.modems.values()))
+    except NotFound as error:
+        problems = texts(remote.manager, "problems")
+        raise NotFound(_missing(wanted, problems) or "\n".join([str(error), *problems[:OFFERED]])) from None
+
+
+def _missing(wanted: str, problems: Iterable[str]) -> str:
+    """What keeps the phone of that name, address or id from being a modem; a sentence begins with `NAME (ADDRESS)`."""
+    asked = {wanted.lower(), wanted.lower().removeprefix("bluetooth_").replace("_", ":")}
+    for problem in problems:
+        name, _, address = problem.partition(": ")[0].lower().removesuffix(")").rpartition(" (")
+        if asked & {name, address} - {""}:
+            return problem
+    return ""
 
 
 def modem(wanted: str, modems: Sequence[Row]) -> Row:

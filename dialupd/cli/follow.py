@@ -47,7 +47,7 @@ async def dial(front: Front, remote: Remote) -> int:
     args = front.args
     modems = list(remote.modems.values())
     if args.number:
-        modem = find.modem(args.target, modems)
+        modem = find.chosen(args.target, remote)
         call = await remote.dial(modem, args.number, dial_options(front))
     else:
         names = [one[0] for one in remote.policies]

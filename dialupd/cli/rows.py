@@ -54,9 +54,9 @@ def text(of: Row, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def number(of: Row, key: str) -> int:
-    value = of.get(key, 0)
-    return value if isinstance(value, int) else 0
+def number(of: Row, key: str, unknown: int = 0) -> int:
+    value = of.get(key, unknown)
+    return value if isinstance(value, int) else unknown
 
 
 def texts(of: Row, key: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from dialupd.cli import find, when, words
 from dialupd.cli.front import DONE, Front
 from dialupd.cli.remote import Filter, Remote
 from dialupd.cli.rows import Plain, Row, by_name, called, number, text, texts
-from dialupd.cli.text import clean, fields, table
+from dialupd.cli.text import LONGEST_SENTENCE, clean, fields, table
 from dialupd.model import CallState, Direction, ModemState
 
 MOST = 1000
@@ -107,6 +107,11 @@ async def status(front: Front, remote: Remote) -> int:
         out.line(table(("POLICY", "MODE", "STATUS"), rows_of_policies, out.style))
     else:
         out.line(words.NO_POLICY)
+    if problems := texts(remote.manager, "problems"):
+        out.line("")
+        out.line(out.style.bad("what is configured and cannot work yet:"))
+        for problem in problems:
+            out.line(f"  {clean(problem, LONGEST_SENTENCE)}")
     return DONE
 
 
@@ -143,6 +148,8 @@ def modem_fields(modem: Row, now: int) -> list[tuple[str, str]]:
         ("firmware", clean(text(modem, "firmware"))),
         ("can", clean(", ".join(texts(modem, "capabilities")))),
         ("modulations", clean(", ".join(texts(modem, "modulations")))),
+        ("signal", f"{number(modem, 'signal')} dBm" if number(modem, "signal") else ""),
+        ("battery", f"{number(modem, 'battery')} %" if number(modem, "battery", -1) >= 0 else ""),
     ]
 
 
@@ -173,7 +180,7 @@ def call_fields(call: Row, now: int) -> list[tuple[str, str]]:
 
 async def show(front: Front, remote: Remote) -> int:
     out, now = front.out, front.now()
-    modem = find.modem(front.args.modem, list(remote.modems.values()))
+    modem = find.chosen(front.args.modem, remote)
     call = await remote.refresh(number(modem, "call")) if number(modem, "call") else None
     if out.json:
         out.emit({**modem, "current-call": call or {}})

@@ -26,7 +26,8 @@ from dialupd.cli.text import clean
 from dialupd.cli.tty import Terminal
 from dialupd.config.values import CLIENT, Flow
 from dialupd.io.lock import LockHeldError, UucpLock
-from dialupd.model import CallState, EndReason, ModemState
+from dialupd.io.port import PortError, PortFault
+from dialupd.model import RADIO, CallState, EndReason, ModemState
 
 NAME: Final = "terminal"
 END_S: Final = 15.0
@@ -77,7 +78,7 @@ async def terminal(front: Front, remote: Remote) -> int:
             call = await _begun(front, remote)
             if call:
                 return await _on_call(front, remote, call)
-            return await _on_modem(front, remote, find.modem(front.args.target, list(remote.modems.values())))
+            return await _on_modem(front, remote, find.chosen(front.args.target, remote))
         except NotTaken as error:
             say(f"dialupctl: {clean(str(error))}")
             return FAILED
@@ -90,13 +91,12 @@ async def terminal(front: Front, remote: Remote) -> int:
 async def _begun(front: Front, remote: Remote) -> int:
     """The call to have the stream of; 0 where there is none, and the modem is free."""
     args = front.args
-    modems = list(remote.modems.values())
     options: dict[str, DialOption] = {**dial_options(front), "session": CLIENT}
     if args.number:
-        return await remote.dial(find.modem(args.target, modems), args.number, options)
+        return await remote.dial(find.chosen(args.target, remote), args.number, options)
     if args.target in (one[0] for one in remote.policies):
         return await remote.originate(args.target, options)
-    modem = find.modem(args.target, modems)
+    modem = find.chosen(args.target, remote)
     match text(modem, "state"):
         case ModemState.RINGING:
             return await remote.answer(modem, {"session": CLIENT})
@@ -164,6 +164,9 @@ def _told(call: int, ended: Ended, last: Row | None) -> int:
 
 async def _on_modem(front: Front, remote: Remote, modem: Row) -> int:
     name, device = clean(called(modem)), text(modem, "device")
+    if device.startswith(RADIO):
+        mend = f"dialupctl command {name} AT..., or terminal with a number"
+        raise NotTaken(f"{name} is a phone by Bluetooth, which has no port to open: use {mend}")
     with _closing(await remote.inhibit(modem, "terminal")), _port(device, front.args.speed) as port:
         say(f"{name}: no call, so this is the modem itself, {clean(device)} at {front.args.speed} bit/s")
         if front.args.program:
@@ -178,7 +181,7 @@ async def _on_modem(front: Front, remote: Remote, modem: Row) -> int:
 @contextlib.contextmanager
 def _port(device: str, speed: int) -> Iterator[int]:
     """The port, opened and locked as by any program; raises NotTaken."""
-    from dialupd.io.tty import PortError, PortFault, open_tty  # noqa: PLC0415 - pyserial is slow to load, and few come here
+    from dialupd.io.tty import open_tty  # noqa: PLC0415 - pyserial is slow to load, and few come here
 
     try:
         lock = UucpLock.take(device)

@@ -19,6 +19,9 @@ _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\
 LONGEST = 200
 """Characters of one cleaned value; a caller name or a modem's answer is far shorter."""
 
+LONGEST_SENTENCE = 500
+"""Characters of one sentence of the daemon's, with its mend."""
+
 
 def clean(text: str, limit: int = LONGEST) -> str:
     """The text with printable characters only, on one line, at most `limit` long."""

@@ -37,7 +37,8 @@ END_REASONS: dict[EndReason, Said] = {
     EndReason.NO_DIALTONE: Said("no dial tone", "Is the telephone cable plugged in and the line alive?"),
     EndReason.NO_MODULATOR: Said(
         "the phone placed a voice call and said OK: it has no data modem",
-        "Use its packet data (*99#) or an analogue modem.",
+        "Use its packet data (*99#), its data calls (key bearer) where it can make them, or an analogue or USB modem. "
+        "Systems that take no notice of that OK wait in vain and call it error 678: the far end did not answer.",
     ),
     EndReason.VOICE: Said("a person answered, not a modem"),
     EndReason.FAX: Said("there is a fax machine at the far end, not a data modem"),

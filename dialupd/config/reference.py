@@ -133,8 +133,9 @@ def _rows(section: Section) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """In a table `|` would begin a cell and `*` might begin emphasis."""
-    return text.replace("|", "\\|").replace("*", "\\*")
+    """In a table `|` would begin a cell, and outside of code `*` might begin emphasis."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if index % 2 else part.replace("*", "\\*") for index, part in enumerate(parts))
 
 
 def reference() -> str:

@@ -86,7 +86,8 @@ _DAEMON = Daemon()
 STATE_DIRECTORY = Setting("state-directory", kinds.PATH, _DAEMON.state_directory, "where the call history is kept")
 PROBE_UNKNOWN = Setting(
     "probe-unknown", kinds.BOOLEAN, _DAEMON.probe_unknown,
-    "look for modems on serial devices that no [[modem]] names (never on serial cables and Bluetooth)",
+    "look for modems on serial devices that no [[modem]] names, never on serial cables and `/dev/rfcommN`; take in "
+    "paired Bluetooth phones with Dial-Up Networking, whose radio link is not opened by that",
 )  # fmt: skip
 MASK_NUMBERS = Setting(
     "mask-numbers", choice(Masking), _DAEMON.mask_numbers,
@@ -105,8 +106,13 @@ VENDOR = Setting("vendor", kinds.HEX4, _MATCH.vendor, "USB vendor")
 PRODUCT = Setting("product", kinds.HEX4, _MATCH.product, "USB product; wants `vendor` beside it")
 SERIAL = Setting("serial", kinds.PRINTABLE, _MATCH.serial, "USB serial number")
 INTERFACE = Setting("interface", kinds.HEX2, _MATCH.interface, "USB interface number, for devices with several ports")
-DRIVER = Setting("driver", kinds.WORD, _MATCH.driver, 'kernel driver, such as "cdc_acm"')
-PATH = Setting("path", kinds.GLOB, _MATCH.path, "place on the bus: a pattern for udev's ID_PATH")
+DRIVER = Setting(
+    "driver", kinds.WORD, _MATCH.driver, 'kernel driver, such as "cdc_acm"; of a Bluetooth phone "dun" or "spp"'
+)
+PATH = Setting(
+    "path", kinds.GLOB, _MATCH.path, "place on the bus: a pattern for udev's ID_PATH; for a Bluetooth phone our "
+    'adapter, such as "hci0"',
+)  # fmt: skip
 BUS = Setting("bus", kinds.WORD, _MATCH.bus, 'bus of the device as udev names it, such as "usb"')
 DEVICE = Setting("device", kinds.DEVICE_GLOB, _MATCH.device, "the device node")
 BLUETOOTH_ADDRESS = Setting("address", kinds.BLUETOOTH_ADDRESS, _MATCH.address, "address of a paired Bluetooth phone")
@@ -154,7 +160,7 @@ PIN_CREDENTIAL = Setting(
 APN = Setting("apn", kinds.APN, _MODEM.apn, "access point name of phones and sticks, set with AT+CGDCONT")
 CONTEXT = Setting(
     "context", whole(1, 16), _MODEM.context, "the context that `apn` is for: `*99***2#` dials the second one, `*99#` "
-    "mostly the first",
+    "mostly the first; any other is dialled as it is written, with what the phone has for it",
 )  # fmt: skip
 BEARER = Setting(
     "bearer", kinds.BEARER, _MODEM.bearer, "bearer of data calls to a telephone number, set with AT+CBST; for phones "

@@ -3,6 +3,9 @@
 USB facts come from the attributes of the `usb_device` and `usb_interface` parents, so they are there without udevd
 too.  All of it is a device's own word: only printable text of limited length goes on.
 
+A Bluetooth tty (/dev/rfcommN) has no properties of udev's.  The kernel moves it under the adapter while its link is up
+and back afterwards; its place here is what stays, the link to it in /sys/class/tty.
+
 A modem's id must outlive re-plugging, another node number and a restart.  The serial number does, if it is one: some
 makers give all units the same.  Then the place on the bus stands in.
 """
@@ -29,6 +32,10 @@ SERIAL_LIMIT = 64
 
 # Ends of the other kind: our own gadget's and the debug port's, which no modem hangs on.
 NO_PORTS = ("ttyGS", "ttyDBC")
+
+# A Bluetooth tty: the kernel numbers them from 0.
+RFCOMM = re.compile(r"rfcomm\d+")
+ADDRESS = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 
 # Layers of the kernel's own between a UART and the bus that it is on.
 LAYERS = frozenset({"tty", "serial-base", "serial", "usb-serial"})
@@ -89,8 +96,15 @@ def describe_tty(tty: UdevDevice) -> Device | None:
             manufacturer=_text(usb, "manufacturer"),
             model=_text(usb, "product"),
         )
-    if tty.sys_name.startswith("rfcomm"):
-        return Device(tty.sys_path, node, Transport.BLUETOOTH, bus="bluetooth", address=_text(tty, "address"))
+    if is_rfcomm(tty):
+        address = _text(tty, "address").upper()
+        return Device(
+            sys_path=place_of(tty),
+            node=node,
+            transport=Transport.BLUETOOTH,
+            bus="bluetooth",
+            address=address if ADDRESS.fullmatch(address) else "",
+        )
     # `type` is the kind of UART; 0 is a node without one.
     if tty.parent is None or tty.sys_name.startswith(NO_PORTS) or _text(tty, "type") == "0":
         return None
@@ -142,6 +156,16 @@ def describe_path(path: str) -> Device:
     return Device(path, path, Transport.SERIAL if serial else Transport.SOFTWARE)
 
 
+def is_rfcomm(device: UdevDevice) -> bool:
+    """Whether it is a Bluetooth tty."""
+    return device.subsystem == "tty" and RFCOMM.fullmatch(device.sys_name) is not None
+
+
+def place_of(device: UdevDevice) -> str:
+    """The path in sysfs by which a device is known from its coming to its going."""
+    return f"/sys/class/tty/{device.sys_name}" if is_rfcomm(device) else device.sys_path
+
+
 def usb_device_of(device: UdevDevice) -> UdevDevice | None:
     """The USB device that a tty or an interface belongs to."""
     return device.find_parent("usb", "usb_device")
@@ -153,7 +177,9 @@ def modem_id(device: Device, others: Iterable[Device] = ()) -> str:
     `others` are the devices that are present: one with the same serial number sends this one to its place on the bus.
     """
     if device.address:
-        return _escaped(f"{device.transport}_{device.address}")
+        # A tty to a phone is another modem than the phone: both may be there.
+        tty = "" if device.radio else f"_{os.path.basename(device.node)}"
+        return _escaped(f"{device.transport}_{device.address}{tty}")
     if device.vendor:
         suffix = "" if device.interface in ("", "00") else f"_if{device.interface}"
         if not _is_shared(device.serial) and not any(_is_twin(device, other) for other in others):

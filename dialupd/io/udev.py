@@ -5,6 +5,7 @@
 - Events may be lost (ENOBUFS).  Then everything is enumerated again and compared; so does `rescan`.
 - With udevd its events are used, which come after its rules have run; without it the kernel's own.
 - Without libudev, or in a container without events, only ports named in the configuration are found.
+- Bluetooth ttys are reported where they are looked for, in /sys/class/tty, since the kernel moves them about.
 - A USB device without driver is reported too (`node == ""`), once it is configured and its drivers had their turn:
   the `bind` event of the device itself.
 """
@@ -28,7 +29,9 @@ from dialupd.io.describe import (
     describe_bare_usb,
     describe_path,
     describe_tty,
+    is_rfcomm,
     modem_id,
+    place_of,
     usb_device_of,
 )
 from dialupd.model import Device
@@ -190,7 +193,7 @@ class Devices:
 
     def _handle(self, event: UdevDevice) -> None:
         if event.action == "remove":
-            self._gone(event.sys_path)
+            self._gone(place_of(event))
         elif event.subsystem == "tty":
             self._update(event)
         elif event.device_type == "usb_device":
@@ -206,7 +209,7 @@ class Devices:
     def _update(self, device: UdevDevice) -> None:
         described = _describe(device)
         if described is None:
-            self._gone(device.sys_path)
+            self._gone(place_of(device))
             return
         if described.node:
             usb = usb_device_of(device)
@@ -225,9 +228,9 @@ class Devices:
 
 
 def _describe(device: UdevDevice) -> Device | None:
-    """What is reported of a device of udev; Bluetooth's ttys are their owner's to report."""
+    """What is reported of a device of udev; of those without hardware, a Bluetooth tty alone."""
     if device.subsystem != "tty":
         return describe_bare_usb(device)
-    if "/virtual/" in device.sys_path or device.sys_name.startswith("rfcomm"):
+    if "/virtual/" in device.sys_path and not is_rfcomm(device):
         return None
     return describe_tty(device)

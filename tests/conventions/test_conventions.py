@@ -17,12 +17,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = sorted([*SOURCES, *(ROOT / "tests").rglob("*.py")])
 
 # The lowest layer first: who stands in one may import from it and from those before it.
-PURE = ("at", "states", "policy", "match", "config", "model", "events", "tagging")
+PURE = ("at", "states", "policy", "match", "config", "model", "radio", "events", "tagging")
 LAYERS = (
     PURE,
     ("io",),
     (
-        *("runtime", "units", "radio", "modem", "sessions", "inheritance", "system", "calls", "wishes"),
+        *("runtime", "units", "modem", "sessions", "inheritance", "system", "calls", "wishes"),
         *("fleet", "phones", "registry", "control", "sleep", "logs", "chronicle"),
     ),
     ("bus", "cli", "ctl", "daemon", "demo", "lean", "system_files", "helper", "__main__"),

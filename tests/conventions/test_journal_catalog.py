@@ -81,7 +81,7 @@ def test_every_field_of_an_explanation_is_in_the_record(caplog: pytest.LogCaptur
         assert wanted <= fields.keys(), fields["EVENT"]
     elsewhere = {
         events.DAEMON_STARTED, events.DAEMON_STOPPING, events.BUS_LOST, events.BUS_BACK, events.CONFIG_LOADED,
-        events.DEFECT, events.LOG_LOST, events.CALL_BACK_FAILED,
+        events.DEFECT, events.LOG_LOST, events.CALL_BACK_FAILED, events.PROBLEM,
     }  # fmt: skip
     assert told == {event.id for event in EVENTS if event not in elsewhere}
 

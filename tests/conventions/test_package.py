@@ -146,6 +146,6 @@ def test_the_examples_in_it_are_right(tmp_path: Path) -> None:
     example = tmp_path / "dialupd.toml"
     example.write_text(re.sub(r"^#(?=\[|\w+(-\w+)* = )", "", text, flags=re.MULTILINE))
     config = read_config(str(example))
-    assert [entry.policy for entry in config.modems] == ["uplink"]
+    assert [entry.policy for entry in config.modems] == ["uplink", ""]
     assert config.policies["uplink"].session == "internet"
     assert list(config.sessions) == ["internet"]

@@ -73,6 +73,7 @@ class FakeControl:
         self.version = "0.1.0"
         self.config_file = "/etc/dialupd/dialupd.toml"
         self.config_error = ""
+        self.trouble: list[str] = []
         self.masking = Masking.AFTER_PAUSE
         self.asked: list[tuple[Any, ...]] = []
         self.fail: Exception | None = None
@@ -131,6 +132,11 @@ class FakeControl:
         for watcher in self.watchers:
             watcher.manager_changed()
 
+    def change_problems(self, *problems: str) -> None:
+        self.trouble = list(problems)
+        for watcher in self.watchers:
+            watcher.manager_changed()
+
     # -- Control
 
     async def _ask(self, *what: Any) -> None:
@@ -152,6 +158,9 @@ class FakeControl:
 
     def policies(self) -> Sequence[tuple[str, str, str]]:
         return self._policies
+
+    def problems(self) -> Sequence[str]:
+        return self.trouble
 
     def subscribe(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-# What runs in a shell's background inherits that SIGINT is ignored, and would pass it on to what is tested.
+# What runs in a shell's background inherits that SIGINT is ignored, under nohup that SIGHUP is, and would pass it on to
+# what is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _descriptors() -> dict[str, str]:

@@ -212,6 +212,7 @@ def test_properties_and_objects(bus: PrivateBus) -> None:
             "Modems": [MODEM_P],
             "Calls": [CALL_P],
             "Policies": [["console-in", "answer", "active"], ["uplink", "originate", "suspended"]],
+            "Problems": [],
         }
         objects = await client.managed_objects()
         assert set(objects) == {MODEM_P, CALL_P}
@@ -347,6 +348,21 @@ def test_a_config_error_is_told(bus: PrivateBus) -> None:
         assert told == Signal(
             ROOT, PROPERTIES, "PropertiesChanged", [MANAGER, {"ConfigError": "dialupd.toml: unknown key"}, []]
         )
+
+    play(bus, scenario)
+
+
+def test_problems_are_told_once_for_all_that_happens_at_once(bus: PrivateBus) -> None:
+    async def scenario(control: FakeControl, _: Front, client: Client) -> None:
+        follower = await client.follow()
+        control.change_problems("nokia: not paired")
+        control.change_problems("nokia: not paired", "bb9: not known")
+        control.change_config("x")
+        control.change_config("")
+        (told,) = await take(follower, 1)
+        changed = {"Problems": ["nokia: not paired", "bb9: not known"]}
+        assert told == Signal(ROOT, PROPERTIES, "PropertiesChanged", [MANAGER, changed, []])
+        assert await client.get(ROOT, MANAGER, "Problems") == changed["Problems"]
 
     play(bus, scenario)
 

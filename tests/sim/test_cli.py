@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -162,6 +163,45 @@ def test_a_configuration_error_is_shown(bus: PrivateBus) -> None:
     with_lab(bus, scenario)
 
 
+UNPAIRED = "nokia (00:11:22:33:44:55): it is not paired\x1b[2J: bluetoothctl pair 00:11:22:33:44:55" + " x" * 150
+UNKNOWN = 'name = "BB-9 *": no such phone is paired'
+
+
+def test_what_cannot_work_yet_is_shown_with_its_mend(bus: PrivateBus) -> None:
+    async def scenario(lab: Lab) -> None:
+        assert "cannot work yet" not in (await lab.run("status")).out
+        lab.control.change_problems("bluetoothd does not run: start it", UNPAIRED, UNKNOWN)
+        shown = (await lab.run("status")).out.splitlines()
+        at = shown.index("what is configured and cannot work yet:")
+        assert shown[at + 1 :] == [
+            "  bluetoothd does not run: start it",
+            f"  {UNPAIRED.replace(chr(27) + '[2J', '')}",
+            f"  {UNKNOWN}",
+        ]
+        assert (await lab.run("status", "--json")).json()["problems"][1:] == [UNPAIRED, UNKNOWN]
+
+    with_lab(bus, scenario)
+
+
+def test_a_phone_that_is_no_modem_yet_says_why(bus: PrivateBus) -> None:
+    async def scenario(lab: Lab) -> None:
+        for asked in (
+            ("show", "NOKIA"),
+            ("reset", "00:11:22:33:44:55"),
+            ("dial", "bluetooth_00_11_22_33_44_55", "*99#"),
+            ("terminal", "nokia"),
+        ):
+            answer = await lab.run(*asked)
+            assert (answer.code, answer.out) == (1, ""), asked
+            assert "it is not paired: bluetoothctl pair 00:11:22:33:44:55" in answer.err, asked
+        asked_for_another = (await lab.run("show", "nok")).err
+        assert "no modem 'nok': there is rack\n  bluetoothd does not run: start it\n  nokia (" in asked_for_another
+
+    control = FakeControl()
+    control.trouble = ["bluetoothd does not run: start it", UNPAIRED]
+    with_lab(bus, scenario, control)
+
+
 def test_show_has_the_call_too(bus: PrivateBus) -> None:
     async def scenario(lab: Lab) -> None:
         lab.control.change_modem(state=ModemState.CONNECTED, call=CALL.call)
@@ -176,6 +216,21 @@ def test_show_has_the_call_too(bus: PrivateBus) -> None:
             assert expected in shown
         told = (await lab.run("show", "rack", "--json")).json()
         assert (told["vendor-id"], told["call"], told["current-call"]["rx-bytes"]) == ("0572", 7, 4321)
+
+    with_lab(bus, scenario)
+
+
+def test_show_has_what_a_phone_tells_of_itself(bus: PrivateBus) -> None:
+    async def scenario(lab: Lab) -> None:
+        plain = (await lab.run("show", "rack")).out
+        assert "signal" not in plain
+        assert "battery" not in plain
+        lab.control.change_modem(signal=-93, battery=0)
+        shown = (await lab.run("show", "rack")).out
+        assert re.search(r"^ *signal +-93 dBm$", shown, re.MULTILINE)
+        assert re.search(r"^ *battery +0 %$", shown, re.MULTILINE)
+        told = (await lab.run("show", "rack", "--json")).json()
+        assert (told["signal"], told["battery"]) == (-93, 0)
 
     with_lab(bus, scenario)
 

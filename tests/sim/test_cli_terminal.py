@@ -22,7 +22,10 @@ from private_bus import PrivateBus
 from private_bus import bus_fixture as bus
 from test_daemon import daemon, exchange, states
 
+from dialupd.cli.commands import parse
+from dialupd.cli.front import front
 from dialupd.cli.remote import Remote
+from dialupd.cli.terminal import terminal
 
 __all__ = ["bus"]
 
@@ -405,14 +408,17 @@ def test_hang_up_at_the_end_of_input(kind: str, bus: PrivateBus, tmp_path: Path)
             place = await stack.enter_async_context(town(bus, tmp_path))
             stdin = stack.enter_context((tmp_path / "input").open("rb")).fileno() if kind == "file" else None
             process = await stack.enter_async_context(script(place, "one", "200", "--hang-up-at-eof", stdin=stdin))
-            if process.stdin is not None:
-                process.stdin.write(sent)
-                process.stdin.close()
             with await place.far() as far:
-                await asyncio.get_running_loop().sock_sendall(far, b"welcome")
+                if process.stdin is not None and process.stdout is not None:
+                    # A file is sent as soon as there is a line; a pipe waits until the far end has been heard.
+                    await asyncio.get_running_loop().sock_sendall(far, b"welcome")
+                    async with asyncio.timeout(PATIENCE):
+                        assert await process.stdout.readexactly(7) == b"welcome"
+                    process.stdin.write(sent)
+                    process.stdin.close()
                 assert await the_end(far) == sent
             out, err = await output_of(process)
-            assert out == b"welcome"
+            assert out == b""
             assert (process.returncode, "hung up on this side" in err) == (0, True)
 
     play(body)
@@ -492,3 +498,16 @@ def test_a_call_that_rings_is_answered(bus: PrivateBus, tmp_path: Path) -> None:
                 assert "the far end hung up" in me.seen
 
     play(body)
+
+
+def test_a_phone_by_bluetooth_has_no_port_to_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not even borrowed, which would close its line."""
+
+    async def body() -> None:
+        remote = Remote("unix:path=/nonexistent")
+        phone = {"id": "bluetooth_00_1D_6E_12_34_56", "name": "nokia", "device": "bluetooth:00:1D:6E:12:34:56"}
+        remote.modems["/org/dialupd1/modem/bluetooth_00_1D_6E_12_34_56"] = {**phone, "state": "ready"}
+        assert await terminal(front(parse(["terminal", "nokia"])), remote) == 1
+
+    play(body)
+    assert "no port to open: use dialupctl command nokia" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def test_plugging_and_unplugging_through_libudev() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    modem, bare, gone, again, unplugged = json.loads(done.stdout)
+    modem, bare, gone, again, unplugged, bluetooth, unbound = json.loads(done.stdout)
     assert modem[0] == "present"
     assert modem[2] == "usb_0572_1340_A1b2C3"
     facts = modem[1]
@@ -45,6 +45,9 @@ def test_plugging_and_unplugging_through_libudev() -> None:
     assert gone == ["gone", ROOT + "1-2/1-2:1.0/tty/ttyACM0"]
     assert again == modem
     assert unplugged == ["gone", ROOT + "1-3"]
+    assert bluetooth[0] == "present"
+    assert bluetooth[2] == "bluetooth_00_11_22_33_44_55_rfcomm7"
+    assert unbound == ["gone", "/sys/class/tty/rfcomm7"], "and nothing was told when the kernel moved it"
 
 
 def a_tty_with_hardware() -> Path | None:

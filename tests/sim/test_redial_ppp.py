@@ -9,7 +9,8 @@ import pytest
 from modem_stage import ANSWER, Stage, entry
 from modem_stage import stage as stage
 
-from dialupd.io.port import Lost, Port
+from dialupd.io.port import Lost
+from dialupd.io.ttyport import TtyPort
 from dialupd.model import EndReason, ModemState
 from dialupd.modem import activities, timing
 from dialupd.modem.channel import PortLost
@@ -73,14 +74,14 @@ def test_a_refused_password_is_known_though_the_carrier_went_first(
         "while :; do sleep 0.02; done",
     )
 
-    ports: list[Port] = []
-    original = Port.prepare_handover
+    ports: list[TtyPort] = []
+    original = TtyPort.prepare_handover
 
-    def prepare_handover(port: Port) -> None:
+    def prepare_handover(port: TtyPort) -> None:
         ports.append(port)
         original(port)
 
-    monkeypatch.setattr(Port, "prepare_handover", prepare_handover)
+    monkeypatch.setattr(TtyPort, "prepare_handover", prepare_handover)
 
     async def body() -> None:
         await stage.modem("200")

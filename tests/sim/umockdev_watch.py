@@ -52,6 +52,16 @@ A: bInterfaceClass=ff\\n
 A: bInterfaceNumber=00\\n
 """
 
+# A Bluetooth tty, as it is bound; and the same one once its link is up.
+BOUND, LINKED = "/devices/virtual/tty/rfcomm7", "/devices/virtual/bluetooth/hci0/hci0:42/tty/rfcomm7"
+RFCOMM = """P: {}
+N: rfcomm7
+E: DEVNAME=/dev/rfcomm7
+E: SUBSYSTEM=tty
+A: address=00:11:22:33:44:55\\n
+A: channel=1\\n
+"""
+
 ROOT = "/sys/devices/pci0000:00/0000:00:14.0/usb1/"
 PATIENCE = 20.0
 
@@ -72,7 +82,7 @@ async def main() -> list[object]:
             raise RuntimeError("umockdev does not take the device")
 
     def event(path: str, action: str) -> None:
-        lib.umockdev_testbed_uevent(bed, (ROOT + path).encode(), action.encode())
+        lib.umockdev_testbed_uevent(bed, (path if path.startswith("/") else ROOT + path).encode(), action.encode())
 
     async def hear() -> None:
         async with asyncio.timeout(PATIENCE):
@@ -96,6 +106,14 @@ async def main() -> list[object]:
     devices.rescan()
     while len(heard) < 5:
         await hear()
+    add(RFCOMM.format(BOUND))
+    event("/sys" + BOUND, "add")
+    await hear()
+    lib.umockdev_testbed_remove_device(bed, f"/sys{BOUND}".encode())
+    add(RFCOMM.format(LINKED).replace("N: rfcomm7\n", ""))  # the node is there
+    event("/sys" + LINKED, "move")
+    event("/sys" + LINKED, "remove")
+    await hear()
     devices.stop()
     return heard
 

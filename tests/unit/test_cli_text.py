@@ -120,6 +120,7 @@ def test_every_state_and_reason_has_words() -> None:
     assert set(words.CALL_STATES) == set(CallState)
     assert set(words.SESSION_STATES) == set(SessionState)
     assert "no data modem. Use its packet data (*99#)" in words.end_reason("no-modulator")
+    assert "error 678" in words.end_reason("no-modulator")
 
 
 def test_words_of_a_newer_daemon_are_shown_as_they_are() -> None:

@@ -188,6 +188,42 @@ def test_facts_of_a_uart_and_of_a_node_without() -> None:
     assert describe_tty(Node(f"{base.sys_path}/tty/ttyGS0", "tty", parent=base)) is None
 
 
+def rfcomm(place: str = "/sys/devices/virtual/tty", address: bytes = b"00:11:22:33:44:55\n") -> Node:
+    return Node(f"{place}/rfcomm0", "tty", sysfs={"address": address, "channel": b"1\n"})
+
+
+def test_facts_of_a_bluetooth_tty() -> None:
+    there = Device(
+        "/sys/class/tty/rfcomm0",
+        "/dev/rfcomm0",
+        Transport.BLUETOOTH,
+        bus="bluetooth",
+        address="00:11:22:33:44:55",
+    )
+    assert describe_tty(rfcomm()) == there
+    assert describe_tty(rfcomm(address=b"\x1b[31mx")) == replace(there, address="")
+
+
+def test_a_bluetooth_tty_stays_the_same_while_the_kernel_moves_it_about() -> None:
+    bound = rfcomm()
+    linked = rfcomm("/sys/devices/virtual/bluetooth/hci0/hci0:42/tty")
+    udev = Udev()
+    told = watch(
+        udev,
+        lambda _: udev.event("add", bound),
+        lambda _: udev.event("move", linked),
+        lambda _: udev.event("move", bound),
+        lambda _: udev.event("remove", linked),
+    )
+    assert told == [("present", "/dev/rfcomm0"), ("gone", "/sys/class/tty/rfcomm0")]
+
+
+def test_a_bluetooth_tty_that_was_bound_before_is_found_and_lost_by_looking() -> None:
+    udev = Udev(rfcomm())
+    told = watch(udev, lambda _: udev.nodes.clear(), Devices.rescan)
+    assert told == [("present", "/dev/rfcomm0"), ("gone", "/sys/class/tty/rfcomm0")]
+
+
 def test_words_of_a_device_are_printable_and_short() -> None:
     tty = usb_tty(usb_interface(usb_device(serial=b"\x1b[31m\xff\n" + b"9" * 500, product=b"a\x00b")))
     described = describe_tty(tty)
@@ -394,7 +430,9 @@ def test_twins_do_not_collide() -> None:
 def test_other_ids() -> None:
     assert modem_id(Device("/sys/x/ttyS0", "/dev/ttyS0", Transport.SERIAL)) == "ttyS0"
     assert modem_id(Device("/run/line/1", "/run/line/1", Transport.SOFTWARE)) == "run_line_1"
-    phone = Device("", "/dev/rfcomm0", Transport.BLUETOOTH, address="00:11:22:33:44:55")
+    tty = Device("", "/dev/rfcomm0", Transport.BLUETOOTH, address="00:11:22:33:44:55")
+    assert modem_id(tty) == "bluetooth_00_11_22_33_44_55_rfcomm0"
+    phone = replace(tty, node="bluetooth:00:11:22:33:44:55")
     assert modem_id(phone) == "bluetooth_00_11_22_33_44_55"
 
 

@@ -1,4 +1,4 @@
-"""The daemon's process holds no TLS and no GLib, which its libraries would bring along."""
+"""The daemon's process holds no TLS and no GLib, which its libraries would bring along, and no Bluetooth unasked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 LOADED = """
 import dialupd.__main__, sys
-print(sorted(name for name in ("_ssl", "ssl", "gi") if sys.modules.get(name) is not None))
+print(sorted(name for name in ("_ssl", "ssl", "gi", "dialupd.bus.bluez") if sys.modules.get(name) is not None))
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dialupd.config.values import Config, Daemon, Match, ModemEntry
 from dialupd.match import KNOWN, Ignore, Kind, Unsupported, Wanted, binding, find, fits, known, wanted
-from dialupd.model import Device, Transport
+from dialupd.model import Device, DeviceClass, Transport
 
 RACK = Device(
     sys_path="/sys/devices/x/tty/ttyACM0",
@@ -26,6 +26,18 @@ ALL_OF_RACK = Match("0572", "1340", "12345678", "00", "cdc_acm", "pci-*-usb-0:?:
 NOBODY = Device(
     "/sys/x", "/dev/ttyUSB0", Transport.USB_SERIAL, bus="usb", vendor="1234", product="5678", driver="option"
 )
+NOKIA = Device(
+    "bluetooth:00:11:22:33:44:55",
+    "bluetooth:00:11:22:33:44:55",
+    Transport.BLUETOOTH,
+    bus="bluetooth",
+    driver="dun",
+    path="hci0",
+    address="00:11:22:33:44:55",
+    model="Nokia 6310i",
+    device_class=DeviceClass.PHONE,
+)
+TTY = Device("/sys/class/tty/rfcomm0", "/dev/rfcomm0", Transport.BLUETOOTH, bus="bluetooth", address=NOKIA.address)
 BARE = replace(RACK, node="", driver="", interface="")
 PROBING = Config(daemon=Daemon(probe_unknown=True))
 
@@ -82,13 +94,55 @@ def test_unnamed_devices_are_probed_when_told(device: Device) -> None:
     [
         replace(NOBODY, vendor="067b", product="2303"),
         replace(NOBODY, driver="ftdi_sio"),
-        replace(NOBODY, transport=Transport.BLUETOOTH),
+        TTY,
     ],
 )
 def test_cables_and_radio_links_are_never_just_probed(device: Device) -> None:
     verdict = wanted(PROBING, device)
     assert isinstance(verdict, Ignore)
     assert "name it in a [[modem]]" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        Match(address="00:11:22:33:44:55"),
+        Match(name="Nokia *", device_class=DeviceClass.PHONE),
+        Match(bus="bluetooth", driver="dun", path="hci?"),
+    ],
+)
+def test_a_phone_is_taken_by_what_phones_have_and_its_tty_by_its_node(match: Match) -> None:
+    entries = Config(modems=(ModemEntry("phone", match), ModemEntry("tty", Match(device="/dev/rfcomm*"))))
+    assert wanted(entries, NOKIA) == Wanted(entries.modems[0])
+    assert wanted(entries, TTY) == Wanted(entries.modems[1])
+    assert isinstance(wanted(Config(modems=entries.modems[:1]), TTY), Ignore)
+    assert isinstance(wanted(Config(modems=entries.modems[1:]), NOKIA), Ignore)
+
+
+@pytest.mark.parametrize("match", [Match(path="*"), Match(driver="dun"), Match(device="*"), Match(path="*", bus="usb")])
+def test_no_phone_is_taken_by_the_way(match: Match) -> None:
+    assert isinstance(wanted(Config(modems=(ModemEntry(match=match),)), NOKIA), Ignore)
+
+
+def test_a_tty_of_bluetooth_is_not_taken_by_the_way() -> None:
+    assert isinstance(wanted(Config(modems=(ModemEntry(match=Match(bus="bluetooth")),)), TTY), Ignore)
+    named = ModemEntry(match=Match(device="/dev/rfcomm0", address="00:11:22:33:44:55"))
+    assert wanted(Config(modems=(named,)), TTY) == Wanted(named)
+    assert isinstance(wanted(Config(modems=(named,)), replace(TTY, address="00:11:22:33:44:56")), Ignore)
+
+
+def test_which_paired_phones_are_modems_without_an_entry() -> None:
+    assert wanted(PROBING, NOKIA) == Wanted(None)
+    assert isinstance(wanted(Config(), NOKIA), Ignore)
+    serial = wanted(PROBING, replace(NOKIA, driver="spp"))
+    assert isinstance(serial, Ignore)
+    assert 'match = { address = "00:11:22:33:44:55" }' in serial.reason
+
+
+def test_what_offers_no_service_is_no_modem_even_by_an_entry() -> None:
+    entry = ModemEntry(match=Match(address=NOKIA.address))
+    assert wanted(Config(modems=(entry,)), replace(NOKIA, driver="spp")) == Wanted(entry)
+    assert isinstance(wanted(Config(modems=(entry,)), replace(NOKIA, driver="")), Ignore)
 
 
 @pytest.mark.parametrize("node", ["", "/dev/ttyACM0"])

@@ -10,6 +10,7 @@ import re
 import pytest
 
 from dialupd.config.values import Config, Daemon, Match, ModemEntry
+from dialupd.model import DeviceClass
 from dialupd.tagging import exactly, glob, rules
 
 LIBC = ctypes.CDLL(None)
@@ -105,6 +106,32 @@ def test_a_port_named_whole_is_marked_wherever_it_hangs() -> None:
     before, behind = rules_of(Match(device="/dev/rfcomm0"), Match(device="/dev/ttyS*")).split('DEVPATH=="/devices/v')
     assert the_rules(before, "ours") == ['ENV{DEVNAME}=="/dev/rfcomm0"', 'SYMLINK=="rfcomm0"']
     assert the_rules(behind, "ours")[0] == 'ENV{DEVNAME}=="/dev/ttyS*"'
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        Match(address="00:11:22:33:44:55"),
+        Match(name="Nokia *"),
+        Match(device_class=DeviceClass.PHONE),
+        Match(bus="bluetooth"),
+        Match(vendor="0421", address="00:11:22:33:44:55"),
+        Match(device="/dev/ttyACM0", name="*"),
+    ],
+)
+def test_what_bluetoothd_alone_knows_makes_no_rule(match: Match) -> None:
+    assert rules_of(match) == rules_of()
+
+
+def test_a_bluetooth_tty_that_is_named_is_marked_with_its_link_up_and_down() -> None:
+    before, _ = rules_of(Match(bus="bluetooth", device="/dev/rfcomm0", address="00:11:22:33:44:55")).split(
+        'DEVPATH=="/devices/v'
+    )
+    address = 'ATTR{address}=="00:11:22:33:44:55"'
+    assert the_rules(before, "ours") == [
+        f'{address}, ENV{{DEVNAME}}=="/dev/rfcomm0"',
+        f'{address}, SYMLINK=="rfcomm0"',
+    ]
 
 
 def test_a_device_without_driver_is_told_to_systemd_but_not_taken_from_modemmanager() -> None:
