@@ -12,7 +12,7 @@ from modem_stage import stage as stage
 from dialupd.io.port import Lost
 from dialupd.io.ttyport import TtyPort
 from dialupd.model import EndReason, ModemState
-from dialupd.modem import activities, timing
+from dialupd.modem import linedown, timing
 from dialupd.modem.channel import PortLost
 
 UPLINK = (
@@ -106,7 +106,7 @@ def test_a_refused_password_is_not_forgotten_with_a_modem_that_goes_away(
     async def gone(*_args: object, **_how: object) -> None:
         raise PortLost(Lost.GONE)
 
-    monkeypatch.setattr(activities, "hang_up", gone)
+    monkeypatch.setattr(linedown, "hang_up", gone)
 
     async def body() -> None:
         await stage.modem("200")
