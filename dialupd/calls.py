@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dialupd.config.values import Policy
 from dialupd.io.store import Store
-from dialupd.model import CallState, CallView, DialupError, ErrorKind, HistoryFilter
+from dialupd.model import CallState, CallView, DialupError, EndReason, ErrorKind, HistoryFilter
 from dialupd.modem import requests, timing
 from dialupd.modem.call import Call
 from dialupd.runtime import Tell
@@ -28,6 +28,8 @@ class CallBook:
         self._last = 0
         self._today: dict[tuple[str, str, str], int] = {}
         self._recalled = datetime.date.min
+        self.cut: dict[str, str] = {}
+        """The number, as it is shown, that a modem was dialling when the daemon before was killed."""
 
     async def recall(self, store: Store, going_on: frozenset[int] = frozenset()) -> None:
         """Learn the last call's number, and how often each policy dialled today; close what a crash has cut.
@@ -36,6 +38,7 @@ class CallBook:
         """
         self._last = store.last_call()
         self._recalled = datetime.date.today()
+        await self._see_cut(store, going_on)
         store.close_stale(self._now(), going_on)
         midnight = datetime.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
@@ -43,9 +46,23 @@ class CallBook:
         except DialupError as error:
             log.warning("the calls of today are not known: %s", error)
             return
-        for view in (row for row in rows if row.call not in going_on):
+        for view in rows:
+            if view.call in going_on or (view.end_reason is EndReason.MODEM_LOST and not view.connect_time):
+                continue  # it is not over; or most likely it was never dialled
             key = (view.modem, view.policy, view.number)
             self._today[key] = self._today.get(key, 0) + 1
+
+    async def _see_cut(self, store: Store, going_on: frozenset[int]) -> None:
+        since = self._now() - int(timing.RUNS_ON * 1e6)
+        try:
+            rows = await store.query(HistoryFilter(since=since, direction="outgoing"))
+        except DialupError as error:
+            log.warning("what the daemon before was dialling is not known: %s", error)
+            return
+        for view in rows:
+            if view.state is CallState.DIALING and view.call not in going_on:
+                self.cut.setdefault(view.modem, view.number)
+                log.warning("call %d was being dialled when the daemon ended; it may go on on a phone", view.call)
 
     def dialled_today(self, modem: str, policy: Policy) -> int:
         """Calls to the policy's numbers today before the start; later ones the modem's redialer has counted itself."""

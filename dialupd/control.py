@@ -87,7 +87,7 @@ class Desk:
         candidates = self._users(wanted) or free
         if not candidates:
             raise DialupError(ErrorKind.NOT_FOUND, f"no modem is there for the policy {policy}")
-        modem = min(candidates, key=lambda modem: (modem.state is not ModemState.READY, modem.state not in IDLE))
+        modem = min(candidates, key=_effort)
         return requests.originate(modem, wanted, options)
 
     async def suspend(self, policy: str) -> None:
@@ -181,3 +181,8 @@ class Desk:
         if session is None:
             raise DialupError(ErrorKind.WRONG_STATE, f"call {call} is {found.view.state}: there is no data stream")
         return session.open()
+
+
+def _effort(modem: Modem) -> tuple[bool, bool, bool]:
+    """What it takes to dial by the modem; a line that is open needs no radio, and no battery of a phone's."""
+    return modem.state is not ModemState.READY, modem.state not in IDLE, modem.on_demand and modem.channel is None

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from dialupd.io.fdstore import FdStore
 from dialupd.model import CallView
-from dialupd.modem.kept import Kept, MemoError, read_memo
+from dialupd.modem.kept import Kept, MemoError, phone_of, read_memo
+from dialupd.radio import Phone
 from dialupd.sessions.protocol import LONGEST
 from dialupd.sessions.unit import COUNTS, MEMO, PORT, SOCKET
 
@@ -66,6 +67,11 @@ class Inheritance:
             if (left.view.modem, left.kept.device) == (modem, device):
                 return self._left.pop(call)
         return None
+
+    def phones(self) -> list[Phone]:
+        """Those that the calls are on which are not claimed yet."""
+        found = (phone_of(left.kept) for left in self._left.values())
+        return [phone for phone in found if phone is not None]
 
     def give_up(self) -> list[CallView]:
         """Close what nobody has claimed, which ends those sessions; the calls as they were."""

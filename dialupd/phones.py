@@ -76,6 +76,8 @@ class Phones:
         self._news = news
         self._changed = changed
         self._devices: dict[str, Device] = {}
+        self._untold: set[str] = set()
+        """Devices that bluetoothd has not told of."""
         self._connected: frozenset[str] = frozenset()
         self._looking: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -101,6 +103,9 @@ class Phones:
             self._looking = asyncio.create_task(self._look(), name="phones")
         elif not wanted and self._looking is not None and not self._in_use():
             self._ending = asyncio.create_task(self._end(), name="phones: end")
+        if not self._in_use():
+            for address in list(self._untold):
+                self.phone_gone(address)
         self._renew()
 
     async def looked(self) -> None:
@@ -108,12 +113,22 @@ class Phones:
         if self._looking is not None:
             await asyncio.wait({self._looking})
 
+    def take_for_there(self, phone: Phone) -> None:
+        """A call is on the phone, though bluetoothd, which may be away, does not tell of it: so it is there until then.
+
+        A line needs no bluetoothd.
+        """
+        device = device_of(phone)
+        self._untold.add(phone.address)
+        self._devices[phone.address] = device
+        self._present(device)
+
     def rescan(self) -> None:
         """Tell every difference between what was told and what bluetoothd knows."""
         if self._looking is None:
             return
         known = self._radio.phones()
-        for address in self._devices.keys() - {phone.address for phone in known}:
+        for address in self._devices.keys() - self._untold - {phone.address for phone in known}:
             self.phone_gone(address)
         for phone in known:
             self.phone_changed(phone)
@@ -168,6 +183,7 @@ class Phones:
     def phone_changed(self, phone: Phone) -> None:
         """Nothing is told of one that is not paired: whoever is in range may be among them while somebody scans."""
         device = device_of(phone)
+        self._untold.discard(phone.address)
         if not phone.paired and phone.address not in self._devices:
             self._renew_later()
             return
@@ -188,6 +204,7 @@ class Phones:
 
     def phone_gone(self, address: str) -> None:
         self._connected -= {address}
+        self._untold.discard(address)
         if (device := self._devices.pop(address, None)) is None:
             self._renew_later()
             return
@@ -231,23 +248,28 @@ class Phones:
         entries = [entry for entry in self._config().modems if entry.match.phones]
         if not self._looked or not entries:
             return ()
-        return problems(entries, self._radio.phones(), self.trouble())
+        return problems(entries, self._radio.phones(), self.trouble(), self._radio.taken)
 
 
-def problems(entries: Iterable[ModemEntry], phones: Sequence[Phone], trouble: str) -> tuple[str, ...]:
+def problems(
+    entries: Iterable[ModemEntry], phones: Sequence[Phone], trouble: str, taken: Callable[[Service], str]
+) -> tuple[str, ...]:
     """A sentence on each entry that has no phone to work with, behind the one on what keeps all of them from it."""
-    found = [_problem(entry, phones, trouble) for entry in entries]
+    found = [_problem(entry, phones, trouble, taken) for entry in entries]
     return tuple(dict.fromkeys(problem for problem in (trouble, *found) if problem))
 
 
-def _problem(entry: ModemEntry, phones: Sequence[Phone], trouble: str) -> str:
+def _problem(entry: ModemEntry, phones: Sequence[Phone], trouble: str, taken: Callable[[Service], str]) -> str:
     match = entry.match
     wide = replace(match, driver="", path="")
     there = [phone for phone in phones if fits(wide, device_of(phone))]
     paired = [phone for phone in there if phone.paired]
     served = [phone for phone in paired if phone.service is not Service.NONE]
-    if any(fits(match, device_of(phone)) for phone in served):
-        return ""
+    if fitting := [phone for phone in served if fits(match, device_of(phone))]:
+        why = taken(fitting[0].service)
+        if trouble or not all(taken(phone.service) for phone in fitting):
+            return ""
+        return f"{_called(entry, fitting[0])}: {why}"
     if served:
         phone = served[0]
         return (

@@ -235,13 +235,14 @@ class Redial:
         return None
 
     def after(
-        self, reason: EndReason, connected: float, day: int, hopeless: str = ""
+        self, reason: EndReason, connected: float, day: int, hopeless: str = "", *, dialled: bool = True
     ) -> tuple[Redial, Next | Rest | Stop]:
-        """The end of one dialled call that was connected for so many seconds: where the policy stands now.
+        """The end of one call that was connected for so many seconds: where the policy stands now.
 
-        `hopeless` says why every further call would end the same way, "" where it might not; it stops at once.
+        `hopeless` says why every further call would end the same way, "" where it might not; it stops at once.  One
+        that was not `dialled`, since its modem was out of reach, has cost nothing and is none of the day's.
         """
-        state = replace(self, day=day, calls=self.calls + 1 if day == self.day else 1)
+        state = replace(self, day=day, calls=(self.calls if day == self.day else 0) + dialled)
         pause = 0.0
         good = connected > 0 if reason in WANTED else connected >= GOOD_CALL and reason not in NEVER_GOOD
         if good:

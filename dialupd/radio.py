@@ -73,7 +73,7 @@ class RadioWatcher(Protocol):
         """
 
     def radio_changed(self) -> None:
-        """What `trouble` says may be another now."""
+        """What `trouble` or `taken` say may be another now."""
 
 
 class Radio(Protocol):
@@ -90,6 +90,9 @@ class Radio(Protocol):
 
     def trouble(self) -> str:
         """Why no phone at all can be reached now, with the mend; "" while a phone is worth trying."""
+
+    def taken(self, service: Service) -> str:
+        """Why a service cannot be had of any phone, with the mend: another program has it; "" while it can."""
 
     async def connect(self, address: str) -> int:
         """A line to the phone: a connected, non-blocking stream socket, the caller's to close. Raises RadioError.

@@ -38,7 +38,7 @@ from dialupd.model import (
 )
 from dialupd.modem import requests, timing
 from dialupd.modem.call import Call
-from dialupd.modem.host import Memory
+from dialupd.modem.host import Memory, Unsure
 from dialupd.modem.loan import Loan
 from dialupd.modem.owner import Modem
 from dialupd.phones import Phones
@@ -113,6 +113,9 @@ class Registry:
         self._store = store
         left = self._system.inheritance
         await self.calls.recall(store, left.calls)
+        over = self._loop.time() + timing.RUNS_ON
+        for identity, number in self.calls.cut.items():
+            self.fleet.memories.setdefault(identity, Memory()).unsure = Unsure(number, over)
         for identity, fd in left.loans.items():
             loan = Loan(partial(self.loan_ended, identity), fd)
             self.fleet.memories.setdefault(identity, Memory()).loan = loan
@@ -122,6 +125,8 @@ class Registry:
             self._phones.attend()
             if left.calls:
                 await self._phones.looked()
+                for phone in left.phones():
+                    self._phones.take_for_there(phone)
         for view in left.give_up():
             self.calls.resume(view).end(EndReason.MODEM_LOST, "the modem went while the daemon restarted")
 

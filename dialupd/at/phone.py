@@ -23,16 +23,26 @@ _CSQ = re.compile(r"(?:\+CSQ: ?)?(\d{1,3})(?:,\d{1,3})?", re.ASCII)
 _CBC = re.compile(r"(?:\+CBC: ?)?(\d),(\d{1,3})(?:,\d{1,5})?", re.ASCII)
 _ABSENT = ("2", "3")
 """First field of +CBC: no battery is connected; a power fault. Its charge means nothing then."""
-_INDICATOR = re.compile(r'\("([A-Za-z0-9_+-]{1,32})",\(([0-9,-]{1,16})\)\)', re.ASCII)
+# One that cannot be used is an indicator all the same: the places of those behind it count.
+_INDICATOR = re.compile(r'\("?([^"()]*)"?,\(([^()]*)\)\)', re.ASCII)
+_VALUES = re.compile(r"[0-9,-]{1,64}", re.ASCII)
 _EVENT = re.compile(r"\+CIEV: ?(\d{1,2}),(\d{1,3})", re.ASCII)
 _CLCC = re.compile(r"\+CLCC: ?\d{1,2},([01]),([0-6]),(\d)(?:,.*)?", re.ASCII)
+_SPOKEN = ("0", "3", "4", "5", "9")
+"""Modes of +CLCC: voice, a call that may turn into one of data or fax and is voice still, and not known."""
+_NUMBER = re.compile(r'"([^"]*)"')
+_ENOUGH = 6
+"""Digits at the end by which a number is known: a network tells it with prefixes that were not dialled."""
 _CPAS = re.compile(r"\+CPAS: ?(\d{1,3})", re.ASCII)
 _DATA = re.compile(r"\+CRING: ?(?:REL )?A?SYNC(?:,.*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One of the indicators whose changes +CIEV tells by their place in the answer to +CIND=?, counted from 1."""
+    """One of the indicators whose changes +CIEV tells by their place in the answer to +CIND=?, counted from 1.
+
+    `most` is its highest value, 0 for one that cannot be read.
+    """
 
     name: str
     most: int
@@ -57,7 +67,9 @@ def indicators(text: str) -> tuple[Indicator, ...]:
     """What an answer to +CIND=? names, in order."""
     found = []
     for match in _INDICATOR.finditer("".join(text.split())):
-        found.append(Indicator(match[1].lower(), max(map(int, re.findall(r"\d{1,3}", match[2])), default=0)))
+        values = re.findall(r"[0-9]{1,3}", match[2]) if _VALUES.fullmatch(match[2]) else ()
+        name = match[1].lower() if match[1].isprintable() else ""
+        found.append(Indicator(name, max(map(int, values), default=0)))
     return tuple(found)
 
 
@@ -92,9 +104,30 @@ def placing_voice(line: str) -> bool:
     return _placed(line, ("2", "3"))
 
 
+def may_be_spoken(number: str) -> bool:
+    """May a phone make a voice call of this dial string?  *99# is a service, #31# may stand before a number."""
+    return not (number.startswith(("*", "#")) and number.rstrip(",W@").endswith("#"))
+
+
+def placed_to(line: str, number: str) -> bool:
+    """Is it the voice call that was placed here to `number`?  Where that or the phone's is not told: one on its way."""
+    told = _NUMBER.search(line)
+    wanted, called = _digits(number), _digits(told[1] if told else "")
+    if not wanted or not called:
+        return placing_voice(line)
+    same = wanted == called or (len(called) >= _ENOUGH and wanted[-_ENOUGH:] == called[-_ENOUGH:])
+    return same and placed_voice(line)
+
+
+def _digits(number: str) -> str:
+    """What is called of a dial string, or "" where some of it is masked: behind a pause come tones."""
+    called = re.split("[,W@]", number)[0]
+    return "" if "x" in called else re.sub("[^0-9]", "", called)
+
+
 def _placed(line: str, stages: tuple[str, ...]) -> bool:
-    match = _CLCC.fullmatch(line.strip())
-    return match is not None and match[1] == "0" and match[2] in stages and match[3] == "0"
+    match = _CLCC.fullmatch("".join(line.split()))
+    return match is not None and match[1] == "0" and match[2] in stages and match[3] in _SPOKEN
 
 
 def in_call(lines: Iterable[str]) -> bool | None:

@@ -24,7 +24,7 @@ _COMMANDS = re.compile(
 # Asked for, some of these are told as plainly as they were set.
 _ANSWERS = re.compile(r"((?:\+(?:CGAUTH|UPSD)|\^AUTHDATA|\$QCPDPP|#PASSW|#PDPAUTH):).+", re.IGNORECASE | re.ASCII)
 # The list of calls has a dialled number back in full, however its dialling was shown.
-_LISTED = re.compile(r"(\+CLCC: ?[0-9, ]*)[^0-9, ].*", re.IGNORECASE | re.ASCII)
+_LISTED = re.compile(r"(\+CLCC: ?(?:(?:[0-9]*, ?){5}|[0-9, ]*(?=[^0-9, ]))).+", re.IGNORECASE | re.ASCII)
 _RUNS = (re.compile(r"[0-9]{3,}"), re.compile(r"[0-9A-Za-z]{3,}"))
 
 

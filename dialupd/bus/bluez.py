@@ -4,9 +4,8 @@ bluetoothd may come later than we, go and come back, and so may the bus: the bus
 again.  Its signals are asked for before its objects; those that come while it answers are held and applied after,
 since what they say is as new as the answer or newer.
 
-A bluetoothd that is not there is not started, with one exception: many systems do not restart one that has fallen, so
-when a phone is wanted the bus is asked to, which it does where the administrator has enabled the service.  One that
-was stopped stays so: it takes all its objects back before it goes.
+A bluetoothd that is not there is not started, with one exception: one that has fallen (`bluez_start`).  One that was
+stopped stays so: it takes all its objects back before it goes.
 
 What was known stays known while it is away.  It tells its adapters one by one when it starts, and takes its phones back
 one by one when it stops, so nothing counts as gone before it has been missing for a moment.  In the same way "no
@@ -26,6 +25,7 @@ from dialupd.bus import bluez_words as words
 from dialupd.bus.address import ConnectionLost
 from dialupd.bus.bluez_devices import ADAPTER, DEVICE, Known, Tree
 from dialupd.bus.bluez_lines import Lines
+from dialupd.bus.bluez_start import Starter
 from dialupd.bus.connection import CallTimeout, Connection
 from dialupd.bus.peer import Peer
 from dialupd.bus.wire import BUS_NAME, BusError, Message
@@ -60,12 +60,13 @@ _MISSING: Final = 1.0
 _STARTING: Final = 5.0
 # Seconds for which `out_of_reach` waits for the news that must come right behind the end of a line.
 _NEWS: Final = 0.5
+# Seconds for which news is gathered before it is told: a search tells some hundred devices a second, and to look at all
+# of them again takes milliseconds.
+_GATHER: Final = 0.1
 # Seconds that a trouble lasts before it is logged: a bluetoothd that stops passes through several.
 _LASTS: Final = 1.0
 # Seconds between attempts to register what was refused.
 _REGISTER_AGAIN: Final = 3.0
-# Seconds between attempts to have the bus start a bluetoothd that fell.
-_START_AGAIN: Final = 60.0
 
 
 class Bluez:
@@ -85,16 +86,15 @@ class Bluez:
         self._held: list[Message] | None = None
         self._starting = False
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         # What is wrong with the bus, or with a bluetoothd that does not answer; and what was said to be wrong.
         self._lost = ""
         self._told = self._logged = ""
+        self._told_taken: dict[Service, str] = {}
         self._logging: asyncio.TimerHandle | None = None
         self._registering: asyncio.Task[None] | None = None
         self._registered_at = 0.0
-        # Where to ask for a bluetoothd that fell; None: none fell, or nobody can start it.
-        self._fell_on: Connection | None = None
-        self._raising: asyncio.Task[None] | None = None
-        self._raised_at = -_START_AGAIN
+        self._starter = Starter()
 
     # -- life
 
@@ -110,17 +110,19 @@ class Bluez:
 
     async def close(self) -> None:
         self._watcher = None
-        for task in (self._registering, self._raising, self._task):
+        await self._starter.close()
+        for task in (self._registering, self._task):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-        self._task = self._registering = self._raising = None
+        self._task = self._registering = None
         if self._lines is not None:
             self._lines.close()
             self._lines = None
         self._phones.clear()
         self._looked.clear()
         self._lost = self._told = self._logged = ""
+        self._told_taken = {}
         if self._logging is not None:
             self._logging.cancel()
             self._logging = None
@@ -158,10 +160,10 @@ class Bluez:
             while connection.connected:
                 changed.clear()
                 if self._owner and not peer.owner and self._tree.adapters:
-                    self._fell_on = connection
+                    self._starter.fell(connection)
                 self._forget()
                 if peer.owner:
-                    self._fell_on = None
+                    self._starter.forget()
                     self._owner = peer.owner
                     lines.meet(connection, lambda: self._owner)
                     await self._meet(peer, lines)
@@ -173,7 +175,7 @@ class Bluez:
                     async with asyncio.timeout(_DEAF if self._lost else None):
                         await changed.wait()
         finally:
-            self._fell_on = None
+            self._starter.forget()
             self._forget()
             await connection.close()
 
@@ -207,9 +209,10 @@ class Bluez:
         self._tree.clear()
         if self._lines is not None:
             self._lines.meet(None)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._gathering):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._gathering = None
         self._mark_lost()
         self._wake()
 
@@ -218,9 +221,13 @@ class Bluez:
     def _signal(self, message: Message) -> None:
         if self._held is not None:
             self._held.append(message)
-        elif self._apply(message):
-            self._update()
-            self._say_trouble()
+        elif self._apply(message) and self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._update()
+        self._say_trouble()
 
     def _apply(self, message: Message) -> bool:
         match message.member, message.signature:
@@ -265,6 +272,7 @@ class Bluez:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._settled)
 
     def _settled(self) -> None:
+        self._update()
         self._timer, self._starting = None, False
         for address in self._phones.keys() - self._tree.phones().keys():
             del self._phones[address]
@@ -281,7 +289,7 @@ class Bluez:
         """Whoever asks is a reason to try again what another program had for itself, for nobody tells when it lets go,
         and to have a bluetoothd that fell started."""
         self._register_again()
-        self._raise()
+        self._starter.wanted()
         return self._trouble()
 
     def _trouble(self) -> str:
@@ -300,20 +308,27 @@ class Bluez:
             return words.off(", ".join(sorted(adapters)), bluetooth_block())
         return self._taken()
 
+    def taken(self, service: Service) -> str:
+        return self._refused().get(service, "")
+
+    def _refused(self) -> dict[Service, str]:
+        return self._lines.refused if self._lines is not None else {}
+
     def _taken(self) -> str:
         """The services that others have, when no paired phone is left that can be had by another."""
-        refused = self._lines.refused if self._lines is not None else {}
+        refused = self._refused()
         wanted = {phone.service for phone in self._phones.values() if phone.paired and phone.service} or {*refused}
         return "; ".join(refused[service] for service in sorted(wanted)) if wanted <= refused.keys() else ""
 
     def _say_trouble(self) -> None:
-        text = self._trouble()
-        if text == self._told:
+        text, taken = self._trouble(), dict(self._refused())
+        if (text, taken) == (self._told, self._told_taken):
             return
-        self._told = text
-        if self._logging is not None:
-            self._logging.cancel()
-        self._logging = asyncio.get_running_loop().call_later(_LASTS, self._log_trouble)
+        if text != self._told:
+            if self._logging is not None:
+                self._logging.cancel()
+            self._logging = asyncio.get_running_loop().call_later(_LASTS, self._log_trouble)
+        self._told, self._told_taken = text, taken
         if self._watcher is not None:
             self._watcher.radio_changed()
 
@@ -338,25 +353,6 @@ class Bluez:
             self._registering = None
             self._registered_at = asyncio.get_running_loop().time()
         self._say_trouble()
-
-    def _raise(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._fell_on is not None and self._raising is None and now - self._raised_at >= _START_AGAIN:
-            self._raised_at = now
-            self._raising = asyncio.create_task(self._start_bluetoothd(self._fell_on), name="bluetooth: start")
-
-    async def _start_bluetoothd(self, connection: Connection) -> None:
-        try:
-            await connection.ask_bus("StartServiceByName", "su", [words.BLUEZ, 0])
-        except BusError as error:
-            log.info("bluetoothd has ended and cannot be started: %s", words.shown(error))
-            self._fell_on = None
-        except (CallTimeout, ConnectionLost) as error:
-            log.debug("whether bluetoothd is started is not known: %s", error)
-        else:
-            log.info("bluetoothd had ended; the bus has started it again")
-        finally:
-            self._raising = None
 
     # -- lines
 

@@ -1,7 +1,8 @@
 """What bluetoothd says of its adapters and devices, kept and read as phones.
 
 Every value has the type that BlueZ documents, or it counts as not there.  Of the many devices that a search finds most
-are beacons without a class, which never become phones: they are kept, since pairing may follow, and not shown.
+are beacons without a class, which never become phones: they are kept, since pairing may follow, and not shown.  Whoever
+is near can invent any number of devices; where there is no room the oldest that nobody uses makes it.
 """
 
 from __future__ import annotations
@@ -76,10 +77,17 @@ class Tree:
     def added(self, path: str, interfaces: Mapping[str, Mapping[str, Variant]]) -> bool:
         changed = False
         for interface, objects in ((ADAPTER, self._adapters), (DEVICE, self._devices)):
-            if interface in interfaces and (path in objects or len(objects) < _OBJECTS):
-                before = _phone(objects.get(path, {}))
-                objects[path] = _wanted(interface, interfaces[interface])
-                changed |= interface == ADAPTER or _phone(objects[path]) != before
+            if interface not in interfaces:
+                continue
+            if path not in objects and len(objects) >= _OBJECTS:
+                oldest = next((path for path, one in objects.items() if _of_no_use(one)), None)
+                if oldest is None:
+                    continue
+                del objects[oldest]
+                changed = True
+            before = _phone(objects.get(path, {}))
+            objects[path] = _wanted(interface, interfaces[interface])
+            changed |= interface == ADAPTER or _phone(objects[path]) != before
         return changed
 
     def removed(self, path: str, interfaces: Iterable[str]) -> bool:
@@ -126,6 +134,10 @@ class Tree:
 def _rank(known: Known) -> tuple[bool, ...]:
     phone = known.phone
     return (phone.paired, known.powered, phone.connected, phone.service is Service.DIAL_UP, bool(phone.service))
+
+
+def _of_no_use(properties: Properties) -> bool:
+    return properties.get("Paired") is not True and properties.get("Connected") is not True
 
 
 def _wanted(interface: str, values: Mapping[str, Variant]) -> Properties:

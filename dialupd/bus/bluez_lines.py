@@ -64,7 +64,8 @@ _STILL_CLOSING: Final = ("br-connection-busy", "br-connection-create-socket")
 class _Attempt:
     """A connection in the making: the descriptor that has come for it; whether bluetoothd was busy when asked last."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self.fd = -1
         self.busy = False
         self.arrived = asyncio.Event()
@@ -150,7 +151,7 @@ class Lines:
             raise BusError(f"{BUS_NAME}.Error.AccessDenied", "Only bluetoothd is served, at its profiles")
         match message.interface, message.member, message.signature:
             case (_profile, "NewConnection", "oha{sv}") if _profile == _PROFILE:
-                self._take(message)
+                self._take(message, service)
             case (_profile, "RequestDisconnection", "o") if _profile == _PROFILE:
                 self._watch.end(message.body[0])
             case (_profile, "Release", "") if _profile == _PROFILE:
@@ -158,11 +159,15 @@ class Lines:
             case _:
                 raise BusError(f"{BUS_NAME}.Error.UnknownMethod", "There is no such method")
 
-    def _take(self, message: Message) -> None:
-        """The line for a connection that is wanted; any other is refused, and closed with its message."""
+    def _take(self, message: Message, service: Service) -> None:
+        """The line for a connection that is wanted; any other is refused, and closed with its message.
+
+        Any user may have bluetoothd connect a phone's other service to us.
+        """
         path, index = message.body[0], message.body[1]
         attempt = self._attempts.get(path)
-        if attempt is None or attempt.fd >= 0 or index >= len(message.unix_fds):
+        wanted = attempt is not None and attempt.service is service and attempt.fd < 0
+        if attempt is None or not wanted or index >= len(message.unix_fds):
             raise BusError(words.CANCELED, "Nobody waits for this connection")
         fd = message.unix_fds[index]
         try:
@@ -183,7 +188,7 @@ class Lines:
         phone, path = known.phone, known.path
         if path in self._attempts:
             raise words.busy(phone)
-        attempt = self._attempts[path] = _Attempt()
+        attempt = self._attempts[path] = _Attempt(phone.service)
         try:
             async with asyncio.timeout(_LIMIT):
                 await self._connect(known, attempt)

@@ -61,8 +61,9 @@ _BUSY: Final = (
 # Linux 6.1.192 (Debian 12) fails in hci_chan_del when the paging of a phone has failed, and takes bluetoothd with it.
 _GONE: Final = (
     RadioFault.ABSENT,
-    "was not reached: bluetoothd ended while it connected; start it again: systemctl start bluetooth; some kernels "
-    'fail over a phone that is out of range: if dmesg says "kernel BUG", restart this computer',
+    "was not reached: bluetoothd ended while it connected; it is started again if it is enabled: "
+    "systemctl enable --now bluetooth; some kernels fail over a phone that is out of range: "
+    'if dmesg says "kernel BUG", restart this computer',
 )
 _FAILED: Final = (RadioFault.FAILED, "cannot be connected: bluetoothd failed; " + _LOG)
 

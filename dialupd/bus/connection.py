@@ -51,8 +51,9 @@ CALL_S: Final = 25.0
 # How long the last replies may take to leave on an orderly close.
 CLOSE_S: Final = 2.0
 
-# Bytes of a received message: a service gets small calls, a client may get every object of a large machine.
-SERVICE_LIMIT: Final = 1 << 20
+# Bytes of a received message.  A service gets small calls, and whoever may call it may keep it reading: of a call as
+# long as this the arguments take a twentieth of a second.  A client may get every object of a large machine.
+SERVICE_LIMIT: Final = 1 << 17
 CLIENT_LIMIT: Final = 1 << 27
 # dbus-daemon disconnects whoever sends more than its max_message_size, 32 MiB on the system bus.
 _SEND_LIMIT: Final = 16 << 20
@@ -62,6 +63,7 @@ _QUEUE_LIMIT: Final = 64 << 20
 
 _MESSAGES_PER_TURN: Final = 32
 _SECONDS_PER_TURN: Final = 0.005
+# Below every limit, also that of a header: a skipped message has no other behind it in what is read at once.
 _READ: Final = 1 << 16
 # SCM_MAX_FD of the kernel: the most that can come with one message.
 _FDS: Final = socket.CMSG_SPACE(253 * array.array("i").itemsize)
@@ -115,6 +117,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._frames = Frames(limit)
+        self._skipped = 0
         self._fds_in: deque[int] = deque()
         self._queue: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._queued = 0
@@ -337,7 +340,7 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(_READ, _FDS, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = self._sock.recvmsg(_READ, _FDS, socket.MSG_CMSG_CLOEXEC)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -348,6 +351,9 @@ class Connection:
                 fds = array.array("i")
                 fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
                 self._fds_in.extend(fds)
+        if flags & socket.MSG_CTRUNC:  # which of them are missing is not told, and those of two peers must not be mixed
+            self._end("descriptors were lost: this process has too many open")
+            return
         if not data:
             self._end("it closed the connection")
             return
@@ -363,6 +369,11 @@ class Connection:
                 return
             try:
                 frame = self._frames.take()
+                if self._frames.skipped > self._skipped:
+                    # It is longer than what is read at once, so all that has come and was not taken came with it.
+                    self._skipped = self._frames.skipped
+                    close_all(self._fds_in)
+                    self._fds_in.clear()
                 if frame is None:
                     self._loop.add_reader(self._sock, self._readable)
                     return
@@ -376,14 +387,15 @@ class Connection:
             self._schedule_turn()
 
     def _frame(self, frame: bytearray) -> None:
-        decoded = decode(frame)
-        if decoded is None:
-            return
-        message, count = decoded
+        message, count = decode(frame)
         fds = [self._fds_in.popleft() for _ in range(min(count, len(self._fds_in)))]
+        if message is None:
+            close_all(fds)
+            return
         if message.message_type in (MessageType.METHOD_RETURN, MessageType.ERROR):
             pending = self._pending.get(message.reply_serial or 0)
             if pending is not None and pending.expects(message.sender) and not pending.future.done():
+                _ = message.body  # whoever waits for it shall not find it unreadable
                 if pending.wants_fds:
                     message.unix_fds, fds = fds, []
                 pending.future.set_result(message)

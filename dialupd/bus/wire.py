@@ -9,16 +9,18 @@ whoever gets `Message` or `Variant` gets them whole:
 - validators ending in `$` let a trailing newline pass: the bus disconnects the sender.
 - the cache of signatures grows with every signature that any peer sends.  It is bounded.
 - the reader ends the connection at an unknown message type or header field, which the specification wants
-  ignored, and forgets how many descriptors a message has.  `decode` reads whole frames and does neither.
+  ignored, and forgets how many descriptors a message has.  `decode` reads whole frames and does neither; and it reads
+  bodies only when they are asked for.
 - importing it warns on Python 3.13 and later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,6 +65,8 @@ _SIGNATURES_KEPT: Final = 256
 # The fixed header: endianness, type, flags, version, body length, serial, length of the header fields.
 _FIXED: Final = 16
 _HEAD: Final = struct.Struct("<BBBBIII")
+# Bytes of the header fields.  All names in them are bounded but the object's path, which is read whatever it is of.
+_FIELDS_LIMIT: Final = 1 << 16
 # A header field that is a string or a number: its code, the variant's signature, the length or the number.
 _FIELD: Final = struct.Struct("<BBcBI")
 _FIELDS: Final = SignatureTree("a(yv)").types[0]
@@ -137,7 +141,10 @@ class _Decoder(Unmarshaller):
 
 
 class Frames:
-    """Cuts a stream of bytes into messages; one of more than `limit` bytes is thrown away as it comes."""
+    """Cuts a stream of bytes into messages; one of more than `limit` bytes is thrown away as it comes.
+
+    So is one with an endless header.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -165,7 +172,7 @@ class Frames:
             (body,) = struct.unpack_from(layout + "I", buffer, 4)
             (fields,) = struct.unpack_from(layout + "I", buffer, 12)
             size = _FIXED + fields + (-fields) % 8 + body
-            if size > self._limit:
+            if size > self._limit or fields > _FIELDS_LIMIT:
                 self.skipped += 1
                 self._skip = max(0, size - len(buffer))
                 del buffer[:size]
@@ -178,15 +185,42 @@ class Frames:
         return None
 
 
-def decode(frame: bytearray) -> tuple[Message, int] | None:
+class _Received(Message):
+    """Its body is read when it is first asked for, which may raise WireError.
+
+    Any peer may send us signals of any size, and to read a megabyte may take half a second.
+    """
+
+    def __init__(self, read: Callable[[], list[Any]], **fields: Any) -> None:
+        super().__init__(**fields)
+        self._read: Callable[[], list[Any]] | None = read
+
+    @property
+    def body(self) -> list[Any]:
+        if self._read is not None:
+            self.body = self._read()
+        return self._body
+
+    @body.setter
+    def body(self, value: list[Any]) -> None:
+        self._body, self._read = value, None
+
+
+def decode(frame: bytearray) -> tuple[Message | None, int]:
     """A message and its number of descriptors; None for a type that must be ignored.  Raises WireError."""
-    try:
+    with _wire_errors():
         return _decode(_Decoder(frame))
+
+
+@contextlib.contextmanager
+def _wire_errors() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, TypeError, LookupError, RecursionError, struct.error) as error:
         raise WireError(f"unreadable message: {error}") from error
 
 
-def _decode(reader: Any) -> tuple[Message, int] | None:
+def _decode(reader: Any) -> tuple[Message | None, int]:
     reader.endian = reader.read_byte()
     kind = reader.read_byte()
     flags = reader.read_byte()
@@ -195,24 +229,28 @@ def _decode(reader: Any) -> tuple[Message, int] | None:
         raise WireError(f"protocol version {version}")
     body_length = reader.read_uint32()
     serial = reader.read_uint32()
-    try:
-        message_type = MessageType(kind)
-    except ValueError:
-        return None
     fields: dict[str, Any] = {}
     for code, value in reader.read_argument(_FIELDS):
         if code in _FIELD_NAMES:
             fields[_FIELD_NAMES[code]] = value.value
     reader.align(8)
     fds = int(fields.pop("unix_fds", 0))
+    try:
+        message_type = MessageType(kind)
+    except ValueError:
+        return None, fds
     tree = SignatureTree._get(fields.pop("signature", ""))
-    body = [reader.read_argument(part) for part in tree.types] if body_length else []
-    message = Message(
+
+    def read() -> list[Any]:
+        with _wire_errors():
+            return [reader.read_argument(part) for part in tree.types] if body_length else []
+
+    message = _Received(
+        read,
         message_type=message_type,
         flags=MessageFlag(flags),
         serial=serial,
         signature=tree,
-        body=body,
         unix_fds=[],
         **fields,
     )

@@ -62,7 +62,7 @@ async def hangup(front: Front, remote: Remote) -> int:
         case ["call"]:
             raise Usage("say which call: dialupctl hangup call N")
         case [wanted]:
-            modem = find.modem(wanted, list(remote.modems.values()))
+            modem = find.chosen(wanted, remote)
             await remote.on_modem(modem, "HangUp")
             return await _hung_up(front, remote, [modem])
         case _:

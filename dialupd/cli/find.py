@@ -63,7 +63,9 @@ def modem(wanted: str, modems: Sequence[Row]) -> Row:
     if not modems:
         raise NotFound(words.NO_MODEM)
     asked = wanted.lower()
-    exact = [one for one in modems if asked in (name.lower() for name in _names(one))]
+    # A phone chooses its name itself, which may be what another modem is called.
+    exact = [one for one in modems if asked == text(one, "id").lower()]
+    exact = exact or [one for one in modems if asked in (name.lower() for name in _names(one))]
     found = exact or [one for one in modems if any(name.lower().startswith(asked) for name in _names(one))]
     if asked and len(found) == 1:
         return found[0]

@@ -17,7 +17,7 @@ from dialupd.cli.front import DONE, FAILED, Front, Usage
 from dialupd.cli.remote import BusError, DialOption, Event, NoDaemon, Remote, Thing, What
 from dialupd.cli.rows import Json, Plain, Row, called, number, text
 from dialupd.cli.show import line_words, party
-from dialupd.cli.text import clean, pad
+from dialupd.cli.text import LONGEST_SENTENCE, clean, pad
 from dialupd.model import CallState
 
 _SETTLED = frozenset({CallState.CONNECTED, CallState.ENDED})
@@ -28,6 +28,8 @@ _IN_OTHER_LINES = frozenset(
     | {"line-rate", "port-rate", "modulation", "error-control", "compression"}
 )
 """Properties whose change comes with a state change or a ring, which has its own line."""
+
+_LEVELS = {"signal": words.signal, "battery": words.battery}
 
 
 def dial_options(front: Front) -> dict[str, DialOption]:
@@ -143,7 +145,7 @@ def subject(event: Event) -> str:
             return f"call {number(event.row, 'call')}"
         case Thing.POLICY:
             return clean(text(event.row, "policy"))
-        case Thing.CONFIGURATION | Thing.DAEMON:
+        case Thing.CONFIGURATION | Thing.PROBLEM | Thing.DAEMON:
             return str(event.thing)
 
 
@@ -153,6 +155,8 @@ def told_value(key: str, value: Plain, now: int) -> str:
         return words.session_state(value) if isinstance(value, str) else ""
     if key == "next-attempt":
         return f"next attempt {when.ago(value, now)}" if isinstance(value, int) and value else ""
+    if key in _LEVELS and isinstance(value, int):
+        return f"{key} {_LEVELS[key](value) or 'not told'}"
     shown = clean(", ".join(value) if isinstance(value, list) else str(value))
     return f"{key.replace('-', ' ')} {shown}" if shown and shown != "0" else f"{key.replace('-', ' ')} cleared"
 
@@ -187,6 +191,9 @@ def story(event: Event, remote: Remote, now: int) -> str:
         case Thing.CONFIGURATION, _:
             error = text(row, "config-error")
             return f"error, the one before stays in force: {clean(error)}" if error else "in order again"
+        case Thing.PROBLEM, _:
+            problem = clean(text(row, "problem"), LONGEST_SENTENCE)
+            return f"over: {problem}" if event.what is What.REMOVED else problem
         case Thing.DAEMON, What.LOST:
             return "the daemon is gone; waiting for its return"
         case _:
@@ -216,6 +223,9 @@ def as_json(event: Event, now: int) -> dict[str, Json]:
         named["modem"] = text(event.row, "id")
     if event.thing is Thing.CALL:
         named["call"] = number(event.row, "call")
+    if event.thing is Thing.PROBLEM:
+        named["problem"] = text(event.row, "problem")
+        return named
     if event.what in (What.STATE, What.RINGING) or event.thing in (Thing.POLICY, Thing.CONFIGURATION):
         named |= event.changed
     elif event.what is What.CHANGED:

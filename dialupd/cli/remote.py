@@ -17,7 +17,7 @@ from types import TracebackType
 from dialupd.bus.client import Client, Follower, NoDaemon, OwnerChanged, Signal
 from dialupd.bus.values import CALL, MANAGER, MODEM, ROOT, call_path, modem_path
 from dialupd.bus.wire import BusError, Variant
-from dialupd.cli.rows import Plain, Row, call_number, called, number, row, text
+from dialupd.cli.rows import Plain, Row, call_number, called, number, row, text, texts
 from dialupd.model import ErrorKind
 
 DialOption = str | int | bool
@@ -35,6 +35,7 @@ class Thing(StrEnum):
     CALL = "call"
     POLICY = "policy"
     CONFIGURATION = "configuration"
+    PROBLEM = "problem"
     DAEMON = "daemon"
 
 
@@ -180,7 +181,8 @@ class Remote:
     def present(self) -> list[Event]:
         """All that is there, as events."""
         modems = [Event(Thing.MODEM, What.PRESENT, one) for one in self.modems.values()]
-        return modems + [Event(Thing.CALL, What.PRESENT, one) for one in self.calls.values()]
+        calls = [Event(Thing.CALL, What.PRESENT, one) for one in self.calls.values()]
+        return modems + calls + _told(What.PRESENT, texts(self.manager, "problems"), ())
 
     # -- requests; all raise BusError and NoDaemon
 
@@ -282,8 +284,10 @@ class Remote:
 
     def _manager_changed(self, properties: Mapping[str, object]) -> list[Event]:
         before, error = set(self.policies), text(self.manager, "config-error")
+        problems = texts(self.manager, "problems")
         self._manager(properties)
-        events = []
+        events = _told(What.REMOVED, problems, texts(self.manager, "problems"))
+        events += _told(What.ADDED, texts(self.manager, "problems"), problems)
         if (now := text(self.manager, "config-error")) != error:
             events.append(Event(Thing.CONFIGURATION, What.CHANGED, self.manager, {"config-error": now}))
         for name, mode, status in self.policies:
@@ -306,6 +310,11 @@ class Remote:
             # Gone again already: its going is in the queue, and so is the end of the bus.
             return []
         return [Event(Thing.DAEMON, What.BACK, self.manager)]
+
+
+def _told(what: What, problems: Sequence[str], others: Sequence[str]) -> list[Event]:
+    """An event for each of the problems that is not among the others."""
+    return [Event(Thing.PROBLEM, what, {"problem": problem}) for problem in problems if problem not in others]
 
 
 def _options(options: Mapping[str, DialOption]) -> dict[str, Variant]:

@@ -120,6 +120,11 @@ def usb_ids(modem: Row) -> str:
     return ":".join(ids) if all(ids) else ""
 
 
+def _is_for_speech(modem: Row) -> bool:
+    capabilities = texts(modem, "capabilities")
+    return "gsm" in capabilities and "data" not in capabilities
+
+
 def modem_fields(modem: Row, now: int) -> list[tuple[str, str]]:
     """A modem in full; what is not known is left out later."""
     state = clean(text(modem, "state"))
@@ -147,9 +152,10 @@ def modem_fields(modem: Row, now: int) -> list[tuple[str, str]]:
         ("model", clean(text(modem, "model"))),
         ("firmware", clean(text(modem, "firmware"))),
         ("can", clean(", ".join(texts(modem, "capabilities")))),
+        ("but", words.NO_DATA if _is_for_speech(modem) else ""),
         ("modulations", clean(", ".join(texts(modem, "modulations")))),
-        ("signal", f"{number(modem, 'signal')} dBm" if number(modem, "signal") else ""),
-        ("battery", f"{number(modem, 'battery')} %" if number(modem, "battery", -1) >= 0 else ""),
+        ("signal", words.signal(number(modem, "signal"))),
+        ("battery", words.battery(number(modem, "battery", -1))),
     ]
 
 

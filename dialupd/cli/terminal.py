@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from types import TracebackType
@@ -165,7 +166,7 @@ def _told(call: int, ended: Ended, last: Row | None) -> int:
 async def _on_modem(front: Front, remote: Remote, modem: Row) -> int:
     name, device = clean(called(modem)), text(modem, "device")
     if device.startswith(RADIO):
-        mend = f"dialupctl command {name} AT..., or terminal with a number"
+        mend = f"dialupctl command {shlex.quote(name)} AT..., or terminal with a number"
         raise NotTaken(f"{name} is a phone by Bluetooth, which has no port to open: use {mend}")
     with _closing(await remote.inhibit(modem, "terminal")), _port(device, front.args.speed) as port:
         say(f"{name}: no call, so this is the modem itself, {clean(device)} at {front.args.speed} bit/s")

@@ -27,6 +27,8 @@ class Said:
         return f"{self.happened}. {self.mend}" if self.mend else self.happened
 
 
+NO_DATA = "it names no data service: a number that it dials may become a voice call"
+
 END_REASONS: dict[EndReason, Said] = {
     EndReason.NONE: Said("the call goes on"),
     EndReason.LOCAL_HANGUP: Said("hung up on this side"),
@@ -152,3 +154,11 @@ def because(reason: str) -> str:
     except ValueError:
         opened = clean(reason)
         return opened if " " in opened else opened.replace("-", " ")
+
+
+def signal(dbm: int) -> str:
+    return f"{dbm} dBm" if dbm else ""
+
+
+def battery(percent: int) -> str:
+    return f"{percent} %" if percent >= 0 else ""

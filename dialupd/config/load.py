@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from dialupd.config import radio
 from dialupd.config import settings as s
 from dialupd.config.kinds import NAME, RADIUS_SERVERS, in_pool, show_duration
 from dialupd.config.problems import ConfigError, Problem, Wrong, nearest, quoted
@@ -109,22 +110,8 @@ def _modem(table: Table, policies: dict[str, Policy], problems: list[Problem]) -
         r.tell(s.CONTEXT, "means nothing without the 'apn' that it is for; add it")
     if entry.policy and entry.policy not in policies:
         r.tell(s.MODEM_POLICY, f"there is no [policy.{entry.policy}]{nearest(entry.policy, policies)}")
-    _check_radio(r, entry, policies)
+    radio.check_modem(r, entry, policies)
     return entry
-
-
-def _check_radio(r: Reader, entry: ModemEntry, policies: dict[str, Policy]) -> None:
-    """What is said of the radio link must be about one."""
-    if not entry.match.by_radio:
-        for setting in (s.KEEP_CONNECTED, s.DISCONNECT_AFTER):
-            if r.has(setting):
-                text = "has an effect only on a Bluetooth phone; match.address, match.name or match.class say which"
-                r.tell(setting, text)
-    elif entry.keep_connected and r.has(s.DISCONNECT_AFTER):
-        r.tell(s.DISCONNECT_AFTER, "has no effect beside keep-connected = true")
-    elif not entry.keep_connected and entry.policy in policies and policies[entry.policy].mode is Mode.ANSWER:
-        text = f"{quoted(entry.policy)} answers calls, and a phone rings here only with keep-connected = true; add that"
-        r.tell(s.MODEM_POLICY, text)
 
 
 def _match(table: Table, problems: list[Problem]) -> Match:
@@ -146,6 +133,7 @@ def _match(table: Table, problems: list[Problem]) -> Match:
         problems.append(Problem(table.file, table.path, "is empty; it needs one of " + ", ".join(keys(s.MATCH))))
     if match.product and not r.has(s.VENDOR):
         r.tell(s.PRODUCT, "means nothing without the vendor; add it")
+    radio.check_match(r, match)
     return match
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
-from .timing import Scheduler, Timer, Timing
+from .timing import Alarm, Scheduler, Timing
 
 
 class Ringing(Protocol):
@@ -21,32 +20,26 @@ class Bell:
     """Rings at once and then every `ring_interval`, until stopped."""
 
     def __init__(self, scheduler: Scheduler, timing: Timing, modem: Ringing) -> None:
-        self._scheduler = scheduler
         self._timing = timing
         self._modem = modem
-        self._timer: Timer | None = None
+        self._next = Alarm(scheduler)
         self.count = 0
 
     def start(self) -> None:
         """The first ring comes from the scheduler, never from within this call."""
         self.stop()
-        self._arm(0.0, self._ring)
+        self._next.set(0.0, self._ring)
 
     def stop(self) -> None:
         """Silence; the count starts anew."""
         self.count = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _arm(self, delay: float, then: Callable[[], None]) -> None:
-        self._timer = self._scheduler.call_later(delay, then)
+        self._next.stop()
 
     def _ring(self) -> None:
         self.count += 1
-        self._arm(self._timing.ring_interval / 3, self._pause)
+        self._next.set(self._timing.ring_interval / 3, self._pause)
         self._modem.rang(self.count)
 
     def _pause(self) -> None:
-        self._arm(self._timing.ring_interval * 2 / 3, self._ring)
+        self._next.set(self._timing.ring_interval * 2 / 3, self._ring)
         self._modem.ring_over(self.count)

@@ -1,6 +1,7 @@
-"""What a simulated mobile phone tells of itself and of its call: +CSQ, +CBC, +CIND, +CIEV, +CPAS, +CLCC.  Pure.
+"""What a simulated mobile phone has beside its modem: speech, and what it tells of itself and of its call.  Pure.
 
-The numbers are those of 3GPP TS 27.007, sections 7.18, 8.1, 8.4, 8.5 and 8.9.
+It tells by +CSQ, +CBC, +CIND, +CIEV, +CPAS and +CLCC, whose numbers are those of 3GPP TS 27.007, sections 7.18, 8.1,
+8.4, 8.5 and 8.9.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from .call import Call
+from .call import Call, Party
 from .commands import Extended, Op
 from .faults import Fault
+from .kinds import Kind
 
 FULL = 100
 GOOD = 20
@@ -38,8 +40,8 @@ class Talk:
     incoming: bool = False
 
 
-def talk(call: Call | None, dialled: str, *, incoming: bool, voice: bool) -> Talk:
-    """What a phone knows of its call; None: it is still about to be placed."""
+def _talk(call: Call | None, dialled: str, *, incoming: bool, voice: bool) -> Talk:
+    """What a phone knows of its call, which is None while it is still about to be placed."""
     if call is None:
         return Talk(dialled, Stage.DIALING, voice)
     number = call.who.number if incoming else call.number
@@ -66,7 +68,39 @@ class Levels:
         return min(_BARS, round(self.battery * _BARS / 100)), min(_BARS, round(signal * _BARS / 31))
 
 
-def tells(command: Extended, levels: Levels, talk: Talk | None) -> tuple[str, ...] | None:
+class Handset:
+    """The phone's side of one modem; of one that is no phone it tells nothing."""
+
+    def __init__(self, kind: Kind, faults: Mapping[Fault, float]) -> None:
+        self.voice = False
+        """A voice call is up, or on its way."""
+        self._kind = kind
+        self._faults = faults
+
+    @property
+    def has_modem(self) -> bool:
+        return self._kind.data and Fault.VOICE_ONLY not in self._faults
+
+    def is_for_a_person(self, call: Call) -> bool:
+        """Does it ring for a person?"""
+        return self._kind.phone and (call.speech or not self.has_modem)
+
+    def tells(self, command: Extended, call: Call | None, me: Party, dialled: str | None) -> tuple[str, ...] | None:
+        """The answer of a phone to one of the commands above; None: it is another one.
+
+        `me` is the phone in its `call`; `dialled` the number that it is dialling or has called by voice.
+        """
+        if not self._kind.phone:
+            return None
+        talk = None
+        if call is not None or dialled is not None:
+            incoming = call is not None and call.caller is not me
+            voice = self.voice or (call is not None and self.is_for_a_person(call))
+            talk = _talk(call, dialled or "", incoming=incoming, voice=voice)
+        return _tells(command, Levels.of(self._faults), talk)
+
+
+def _tells(command: Extended, levels: Levels, talk: Talk | None) -> tuple[str, ...] | None:
     """The answer to one of the commands above; None: it is another one."""
     match command:
         case Extended("+CSQ", Op.ACT):

@@ -1,7 +1,7 @@
 """What a modem has been told: basic settings, S-registers, extended settings, and the profile that `&W` keeps.  Pure.
 
 `apply` carries out every command that only reads or changes settings; those that touch the line (A, D, H, O, Z)
-are modem.py's.
+are the modem's, by orders.py.
 """
 
 from __future__ import annotations

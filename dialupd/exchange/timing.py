@@ -53,3 +53,22 @@ class Timing:
             second=0.05,
             abort_grace=0.02,
         )
+
+
+class Alarm:
+    """One time limit at a time: a new one takes the place of the old."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._timer: Timer | None = None
+
+    def set(self, delay: float, then: Callable[[], object]) -> None:
+        """Call `then` after so many seconds."""
+        self.stop()
+        self._timer = self._scheduler.call_later(delay, then)
+
+    def stop(self) -> None:
+        """Call nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -12,14 +12,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dialupd.at import phone
 from dialupd.config.values import CLIENT
 from dialupd.events import DEFECT
 from dialupd.io.journal import about
 from dialupd.io.port import PortError, PortFault
-from dialupd.model import DialupError, EndReason, ModemState
-from dialupd.modem import calling, probe, reach, timing
+from dialupd.model import DialupError, Direction, EndReason, ModemState
+from dialupd.modem import calling, handset, probe, reach, timing
 from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.hangup import HangUpFailed
+from dialupd.modem.host import Unsure
 from dialupd.modem.lending import begin_session, end_session, line_ended
 from dialupd.modem.linedown import line_down
 from dialupd.modem.owner import RESTING, Activity, Modem
@@ -146,6 +148,10 @@ async def establishing(modem: Modem) -> Step:
     plan = replace(plan, blind=modem.memory.blind and not plan.needs_tone)
     if session := modem.host.session(call.view.session):
         modem.host.runner.prepare(session, call.view.call)
+    call.dialled = True
+    if call.view.direction is Direction.OUTGOING and phone.may_be_spoken(call.view.number):
+        until = asyncio.get_running_loop().time() + plan.timeout + timing.RUNS_ON
+        modem.memory.unsure = Unsure(call.view.number, until)
     try:
         outcome = await calling.establish(channel, plan)
     except PortError as error:
@@ -157,13 +163,18 @@ async def establishing(modem: Modem) -> Step:
     match outcome:
         case calling.Connected(line, text, blind):
             modem.memory.blind = blind
+            modem.memory.unsure = None  # it is no voice call
             call.connected(line)
             modem.connect_text = text
             return Step(ModemEvent.CONNECT, f"connected {text}".rstrip())
         case calling.Failed(reason, detail, aborting):
             if modem.collided and reason in (EndReason.NO_CARRIER, EndReason.BUSY, EndReason.MODEM_ERROR):
                 reason, detail = EndReason.COLLISION, "the line rang while it was being dialled"
-            modem.ending = Ending(reason, detail, in_command_state=not aborting, aborting=aborting)
+            told = ""
+            if call.view.direction is Direction.OUTGOING:
+                told = handset.rang_a_person(call.view.number, modem.findings.capabilities, reason)
+            detail = f"{detail}; {told}" if told else detail
+            modem.ending = Ending(reason, detail, in_command_state=not aborting, aborting=aborting, hopeless=bool(told))
             return Step(ModemEvent.CALL_FAILED, detail)
 
 
@@ -256,8 +267,7 @@ async def hanging_up(modem: Modem) -> Step:
         await line_down(modem, channel, ending)
     except (PortError, PortLost) as error:
         if modem.device.on_demand:  # it went with the line; it is not looked for again only to be hung up
-            unsure = "the line was lost while the call was given up: see on the phone itself that none goes on"
-            return _over(modem, replace(ending, detail=ending.detail or unsure) if ending.aborting else ending)
+            return _over(modem, ending)
         text = f"the modem went away: {error}"
         lost = isinstance(error, PortLost) or error.reason in (PortFault.GONE, PortFault.IO)
         ending = ending.modem_lost(text) if lost else replace(ending, detail=ending.detail or text)
@@ -266,6 +276,7 @@ async def hanging_up(modem: Modem) -> Step:
     except HangUpFailed as error:
         modem.end_call(ending.reason, "; ".join(filter(None, (ending.detail, str(error)))), hopeless=ending.hopeless)
         return Step(ModemEvent.FAULT, str(error))
+    modem.memory.unsure = None
     modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
     try:
         if modem.applied == modem.entry:
@@ -288,8 +299,8 @@ def _needs_no_more(channel: Channel, ending: Ending) -> bool:
 def _over(modem: Modem, ending: Ending) -> Step:
     """Close a line that is opened on demand, and with it the call."""
     modem.close_port()
-    if ending.reason is EndReason.NO_MODULATOR:
-        ending = replace(ending, detail=f"{ending.detail}; the line to it was lost: end the call on the phone itself")
+    if modem.unsure and not ending.detail.endswith(reach.UNSURE):
+        ending = replace(ending, detail="; ".join(filter(None, (ending.detail, f"the line was lost: {reach.UNSURE}"))))
     modem.end_call(ending.reason, ending.detail, hopeless=ending.hopeless)
     if ending.reason is EndReason.MODEM_LOST:
         return Step(ModemEvent.FAULT, ending.detail)

@@ -24,6 +24,8 @@ class Call:
         self.view = view
         self.began_at = asyncio.get_running_loop().time()
         """Loop time of the dialling or of the first ring."""
+        self.dialled = view.state is CallState.CONNECTED
+        """Its number was sent to the modem."""
         self.connected_at = 0.0
         """Loop time when the line came up."""
         self._session: asyncio.Future[Session] = asyncio.get_running_loop().create_future()

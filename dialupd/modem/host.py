@@ -18,6 +18,14 @@ from dialupd.modem.redialer import Redialer
 from dialupd.sessions.runners import Runner
 
 
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """A voice call that a phone may have for us, to a number as it is shown; after `until`, loop time, it is over."""
+
+    number: str
+    until: float
+
+
 @dataclass(slots=True)
 class Memory:
     """Outlives the modem's object: what a person said of the modem, and where its policies stand."""
@@ -31,6 +39,8 @@ class Memory:
     """The port is lent out; a loan outlives re-plugging, which firmware tools bring about."""
     blind: bool = False
     """The line has a dial tone that the modem does not know: dial without waiting for it."""
+    unsure: Unsure | None = None
+    """None: there is none."""
     redialer: Redialer = field(default_factory=Redialer)
     called_back: Counted = field(default_factory=Counted)
 

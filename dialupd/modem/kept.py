@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dialupd.model import CallState, CallView, ModemView, SessionState
+from dialupd.model import RADIO, CallState, CallView, DeviceClass, ModemView, SessionState
+from dialupd.radio import Phone, Service
 from dialupd.sessions.protocol import LONGEST, Kind, plain, typed
 
 VERSION = 1
@@ -25,8 +26,8 @@ class Kept:
     """A call in progress.
 
     `connected` is the loop's clock (CLOCK_MONOTONIC) in milliseconds when the line came up; `counted` is the policy
-    that the call counts for, "" for none; `streams` is 1 for a session of type client.  The last five are what probing
-    had told of the modem.
+    that the call counts for, "" for none; `streams` is 1 for a session of type client.  `name` to `device_class` are a
+    phone's, as bluetoothd had told them; the last five are what probing had told of the modem.
     """
 
     device: str
@@ -36,6 +37,10 @@ class Kept:
     connect_text: str = ""
     shows_carrier: int = 0
     streams: int = 0
+    name: str = ""
+    service: Service = Service.NONE
+    adapter: str = ""
+    device_class: DeviceClass = DeviceClass.OTHER
     manufacturer: str = ""
     model: str = ""
     firmware: str = ""
@@ -65,6 +70,14 @@ def read_memo(content: bytes) -> tuple[Kept, CallView]:
     if view.state is not CallState.CONNECTED or view.call == 0:
         raise MemoError("the call was not connected")
     return kept, view
+
+
+def phone_of(kept: Kept) -> Phone | None:
+    """The phone that the call is on; None: it is on none."""
+    if not kept.device.startswith(RADIO):
+        return None
+    address = kept.device.removeprefix(RADIO)
+    return Phone(address, kept.name, kept.device_class, kept.adapter, kept.service, paired=True)
 
 
 def found(view: ModemView, kept: Kept, call: int) -> ModemView:

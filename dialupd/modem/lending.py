@@ -18,6 +18,7 @@ from dialupd.modem.line import ConnectedLine
 from dialupd.modem.owner import Modem
 from dialupd.modem.requests import call_back
 from dialupd.modem.steps import Ending
+from dialupd.radio import Service
 from dialupd.sessions.base import CallFacts, SessionEnd
 from dialupd.sessions.unit import kind_of
 
@@ -73,6 +74,14 @@ async def begin_session(modem: Modem, channel: Channel) -> asyncio.Task[SessionE
             shows_carrier=int(shows_carrier),
             streams=int(isinstance(plain, ClientSession)),
         )
+        if (device := modem.device).radio:
+            kept = replace(
+                kept,
+                name=device.model,
+                service=Service(device.driver),
+                adapter=device.path,
+                device_class=device.device_class,
+            )
         return memo(kept, call.view, modem.view)
 
     runner = modem.host.runner

@@ -24,6 +24,7 @@ from dialupd.modem.callback import CallBacks
 from dialupd.modem.calling import Plan
 from dialupd.modem.channel import Channel
 from dialupd.modem.host import Host, Memory
+from dialupd.modem.pauses import Pauses
 from dialupd.modem.probe import Findings
 from dialupd.modem.steps import Ending, Step
 from dialupd.policy import FirstCall, first_call
@@ -80,7 +81,7 @@ class Modem:
         """The line rang while we were dialling."""
         self.stale = False
         """What is known of the modem may not be true any more: it is probed again as soon as it is idle."""
-        self.failures = 0
+        self.pauses = Pauses()
         self.unplugged = False
         self.caller = CallerId()
         self._caller_at = 0.0
@@ -119,6 +120,11 @@ class Modem:
     def is_phone(self) -> bool:
         """It may place voice calls."""
         return self.device.radio or self.findings.gsm
+
+    @property
+    def unsure(self) -> bool:
+        """It may have a voice call of ours of which nobody has seen the end."""
+        return self.is_phone and self.memory.unsure is not None
 
     @property
     def hung(self) -> bool:
@@ -240,6 +246,7 @@ class Modem:
     def close_port(self) -> None:
         channel, self.channel = self.channel, None
         if channel is not None:
+            self.pauses.closed(self._loop.time())
             channel.port.on_lost = None
             channel.port.close()
             channel.lost(Lost.GONE)  # a person's command may be in flight
@@ -375,4 +382,5 @@ class Modem:
                 self.host.today(),
                 before,
                 hopeless=detail if hopeless else "",
+                dialled=call.dialled,
             )

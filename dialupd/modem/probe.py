@@ -51,6 +51,9 @@ PROFILES = {
     Profile.VOIP: ("AT+MS=V32B,1,4800,14400", "ATS10=50"),
 }
 
+_ASKS_FOR = re.compile(r"(?<![A-Z-])SIM (PIN|PUK)(?![0-9])")
+"""The SIM itself is locked: PIN2 and the lock of a phone to its SIM (PH-SIM PIN) are other secrets."""
+
 VOICE_ESCAPE = b"\x10\x03"
 """DLE ETX ends the voice mode of a modem that a program left there (V.253)."""
 
@@ -206,8 +209,11 @@ async def base(channel: Channel) -> None:
 
 async def _unlock(channel: Channel, pin: str) -> None:
     state = await _ask(channel, "AT+CPIN?")
-    if "SIM PIN" not in state:
+    asks = _ASKS_FOR.search(state)
+    if asks is None:
         return
+    if asks[1] == "PUK":
+        raise ProbeError("the SIM is locked after wrong PINs and asks for its PUK: type that on a phone")
     if not pin:
         raise ProbeError("the SIM asks for its PIN: write it into a file and name that as pin-file")
     try:

@@ -14,6 +14,7 @@ from dialupd.states import IDLE, ModemEvent, allows
 
 OUT_OF_RANGE = "the phone went out of range, or its Bluetooth was switched off"
 CLOSED = "the phone closed the connection"
+UNSURE = "see on the phone itself that no call goes on"
 
 
 def port_lost(modem: Modem, lost: Lost) -> None:
@@ -37,10 +38,11 @@ def port_lost(modem: Modem, lost: Lost) -> None:
 
 
 def lost_words(modem: Modem, lost: Lost) -> str:
-    """What has become of the port, for a person."""
+    """What has become of the port, for a person, and what he has to see to."""
+    text = OUT_OF_RANGE if lost is Lost.GONE else CLOSED
     if not modem.device.radio:
-        return "the port is gone"
-    return OUT_OF_RANGE if lost is Lost.GONE else CLOSED
+        text = "the port is gone"
+    return f"{text}; {UNSURE}" if modem.unsure else text
 
 
 async def loss(modem: Modem) -> str:
@@ -63,14 +65,16 @@ def trouble(modem: Modem) -> str:
 def news(modem: Modem, *, showed_up: bool = False) -> None:
     """What `trouble` says may be another now; `showed_up`: the phone itself has been heard of."""
     before, now = modem.trouble, trouble(modem)
-    if showed_up or (before and not now):
-        modem.failures = 0
+    time = asyncio.get_running_loop().time()
     match modem.state:
         case ModemState.FAILED if now:
             modem.show(replace(modem.view, state_reason=now))
-        case ModemState.FAILED if showed_up:
+        case ModemState.FAILED if showed_up and modem.pauses.shows_up(time):
             modem.move(ModemEvent.RETRY, "the phone is there again")
-        case ModemState.FAILED if before:
+        case ModemState.FAILED if before and (modem.on_demand or time >= modem.pauses.until):
             modem.move(ModemEvent.RETRY, "Bluetooth works again")
+        case ModemState.FAILED if before:  # the radio itself may have fallen because the phone was looked for
+            modem.show(replace(modem.view, state_reason="Bluetooth works again; the phone is tried after the pause"))
+            modem.restart()
         case state if now and state in IDLE and modem.channel is None:
             modem.move(ModemEvent.FAULT, now)

@@ -18,8 +18,10 @@ from dialupd.io.usbserial import BindError
 from dialupd.model import ModemState, Transport
 from dialupd.modem import probe, reach, timing
 from dialupd.modem.channel import Channel, PortLost
+from dialupd.modem.hangup import HangUpFailed
 from dialupd.modem.owner import RESTING, Modem
 from dialupd.modem.steps import Step
+from dialupd.modem.voice import end_left
 from dialupd.states import ModemEvent
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ async def open_line(modem: Modem, *, reset: bool = False, known: bool = False) -
             log.info(
                 "%s: %s %s, country %s", modem.id, findings.manufacturer, findings.model, findings.country or "not told"
             )
+        await _end_left_call(modem, channel)
         capabilities = await initialise(modem, entry, channel, modem.findings)
     except (PortError, PortLost) as error:
         words = await reach.loss(modem)
@@ -93,7 +96,7 @@ async def open_line(modem: Modem, *, reset: bool = False, known: bool = False) -
     except BaseException:
         modem.close_port()
         raise
-    modem.failures = 0
+    modem.pauses.opened(asyncio.get_running_loop().time(), wanted=modem.on_demand or reset)
     findings = modem.findings
     modem.show(
         replace(
@@ -130,6 +133,20 @@ async def _find(modem: Modem, entry: ModemEntry, *, reset: bool) -> Channel:
             log.warning("%s answers at %d bit/s, not at %d: set speed in its [[modem]]", modem.id, speed, entry.speed)
         return channel
     raise AssertionError("there is at least one speed")
+
+
+async def _end_left_call(modem: Modem, channel: Channel) -> None:
+    """See first that no voice call runs on that a lost line, or a daemon that was killed, has left."""
+    unsure = modem.memory.unsure
+    if unsure is None or not modem.is_phone:
+        return
+    try:
+        if asyncio.get_running_loop().time() < unsure.until and await end_left(channel, unsure.number):
+            log.warning("%s: a voice call of ours was still going on; it is ended", modem.id)
+    except HangUpFailed as error:
+        modem.memory.unsure = None  # it is told; more cannot be done from here
+        raise probe.ProbeError(str(error)) from None
+    modem.memory.unsure = None
 
 
 async def initialise(modem: Modem, entry: ModemEntry, channel: Channel, findings: probe.Findings) -> tuple[str, ...]:
@@ -169,12 +186,12 @@ def pin_of(entry: ModemEntry) -> str:
 
 
 async def failed(modem: Modem) -> Step:
-    """Wait for the next attempt; each failure doubles the pause."""
+    """Wait for the next attempt."""
     modem.close_port()
-    pause = min(timing.RETRY_FIRST * 2.0 ** min(modem.failures, 32), timing.RETRY_MAX)
-    modem.failures += 1
-    modem.show(replace(modem.view, attempts=modem.failures, next_attempt=modem.host.now() + int(pause * 1e6)))
-    await asyncio.sleep(pause)
+    now = asyncio.get_running_loop().time()
+    attempts, until = modem.pauses.failed(now, barred=bool(modem.trouble))
+    modem.show(replace(modem.view, attempts=attempts, next_attempt=modem.host.now() + int((until - now) * 1e6)))
+    await asyncio.sleep(until - now)
     return Step(ModemEvent.RETRY if modem.device.node else ModemEvent.BIND, "trying again")
 
 

@@ -59,11 +59,12 @@ class Redialer:
         calls_today: int = 0,
         *,
         hopeless: str = "",
+        dialled: bool = True,
     ) -> None:
-        """A call that was dialled by the policy has ended, after so many seconds connected; `hopeless` says why no
-        further one can succeed."""
+        """A call by the policy has ended, after so many seconds connected; `hopeless` says why no further one can
+        succeed, and `dialled` that its number was sent to the modem."""
         entry = self._entry(policy, calls_today, today)
-        entry.redial, decision = entry.redial.after(reason, connected, today, hopeless)
+        entry.redial, decision = entry.redial.after(reason, connected, today, hopeless, dialled=dialled)
         entry.due, entry.resting = None, isinstance(decision, Rest)
         if isinstance(decision, Next):
             entry.due, entry.number = now + decision.delay, decision.number

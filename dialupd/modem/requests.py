@@ -17,6 +17,7 @@ from dialupd.modem.callback import CallBack
 from dialupd.modem.channel import Channel, NoReply, PortLost
 from dialupd.modem.loan import Loan
 from dialupd.modem.owner import Modem
+from dialupd.modem.pauses import Pauses
 from dialupd.modem.steps import Ending
 from dialupd.policy import Stop
 from dialupd.runtime import Foreseen
@@ -169,7 +170,7 @@ def enable(modem: Modem) -> None:
     modem.memory.disabled = False
     if modem.state is not ModemState.DISABLED:
         return
-    modem.failures = 0
+    modem.pauses = Pauses()
     if modem.memory.loan is not None:
         modem.move(ModemEvent.INHIBIT, "enabled; the port is still lent")
     else:
@@ -188,8 +189,9 @@ def disable(modem: Modem) -> None:
 
 def set_policy(modem: Modem, name: str) -> None:
     """Give the modem another policy, "" for none."""
-    if name:
-        _named_policy(modem, name)
+    if name and _named_policy(modem, name).mode is Mode.ANSWER and modem.on_demand:
+        text = f"{name} answers calls, and a phone rings here only with keep-connected = true in its [[modem]]"
+        raise DialupError(ErrorKind.INVALID_ARGS, text)
     modem.memory.policy = name
     refresh(modem)
 
@@ -334,4 +336,5 @@ def _modulation(modem: Modem, options: DialOptions) -> str:
 def _require(modem: Modem, event: ModemEvent) -> None:
     if not allows(modem.state, event):
         why = f" ({modem.view.state_reason})" if modem.view.state_reason else ""
-        raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}{why}")
+        mend = "; Reset tries it at once" if modem.state is ModemState.FAILED else ""
+        raise DialupError(ErrorKind.WRONG_STATE, f"the modem {modem.view.name} is {modem.state}{why}{mend}")

@@ -24,6 +24,12 @@ HANG_UP_REPLY = 5.0
 VOICE_CLEARS = 1.0
 """From one look at a phone's voice call that is to end to the next."""
 
+VOICE_ENDS = 60.0
+"""For all of that: a phone that answers each command in the last moment must not hold its owner up for ever."""
+
+RUNS_ON = 1800.0
+"""For a voice call whose end nobody has seen: nobody listens to silence for longer, and the owner may call the same."""
+
 DTR_DOWN = 0.3
 """Circuit 108/2 must stay OFF longer than S25 (5 hundredths of a second by default) to be seen."""
 
@@ -63,6 +69,12 @@ STALE = 0.3
 RETRY_FIRST = 5.0
 RETRY_MAX = 600.0
 """A failed modem is tried again after RETRY_FIRST, doubling up to RETRY_MAX."""
+
+HELD = 60.0
+"""A line that was open for so long was no failure: the pauses begin anew."""
+
+SHOWS_UP = 60.0
+"""From one try of a failed phone because it shows up to the next."""
 
 DEFECT_PAUSE = 60.0
 """Before a modem whose task a defect has ended is taken up again: long enough to keep the log readable."""

@@ -44,12 +44,28 @@ async def dialling_failed(channel: Channel) -> None:
             await _end(channel)
 
 
+async def end_left(channel: Channel, number: str) -> bool:
+    """End the voice call to `number` that has outlived the line by which it was placed, and no other; was there one?
+
+    HangUpFailed, PortLost, PortError.
+    """
+    async with _dialogue(channel):
+        reply = await _say(channel, "AT+CLCC")
+        left = any(phone.placed_to(line, number) for line in reply.information)
+        if left:
+            await _end(channel)
+        return left
+
+
 @contextlib.asynccontextmanager
 async def _dialogue(channel: Channel) -> AsyncIterator[None]:
     try:
-        async with channel.turn():
+        async with channel.turn(), asyncio.timeout(timing.VOICE_ENDS):
             await _listens(channel)
             yield
+    except TimeoutError:
+        late = f"it took longer than {timing.VOICE_ENDS:g} s to end it"
+        raise HangUpFailed(f"the phone may still be in a voice call: end it on the phone itself ({late})") from None
     except NoReply as error:
         raise HangUpFailed(f"the phone may still be in a voice call: end it on the phone itself ({error})") from None
 

@@ -18,7 +18,7 @@ from dialupd.modem.channel import Channel
 from dialupd.modem.owner import Modem
 from dialupd.modem.ready import for_ever
 from dialupd.modem.steps import Step
-from dialupd.states import ModemEvent
+from dialupd.states import IDLE, ModemEvent
 
 
 async def calling_back(modem: Modem) -> Step | None:
@@ -72,6 +72,8 @@ async def quiet(modem: Modem) -> AsyncIterator[None]:
 async def _close_when_quiet(modem: Modem, channel: Channel) -> None:
     while True:
         async with channel.turn():  # not while a person's command has it
+            if modem.state not in IDLE:  # a call has begun just now
+                return
             left = modem.used_at + modem.entry.disconnect_after - asyncio.get_running_loop().time()
             if left <= 0:
                 modem.rest()

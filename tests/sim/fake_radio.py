@@ -25,6 +25,8 @@ class FakeRadio:
     def __init__(self, *phones: Phone) -> None:
         self.known = {phone.address: phone for phone in phones}
         self.why = ""
+        self.others: dict[Service, str] = {}
+        """What `taken` says."""
         self.refusal: RadioError | None = None
         """Raised by each connect."""
         self.gone = False
@@ -87,6 +89,9 @@ class FakeRadio:
 
     def trouble(self) -> str:
         return self.why
+
+    def taken(self, service: Service) -> str:
+        return self.others.get(service, "")
 
     async def connect(self, address: str) -> int:
         assert address in self.known

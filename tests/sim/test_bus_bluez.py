@@ -15,6 +15,7 @@ from fake_bluez import BLUEZ, DEVICE, DUN, HANDS_FREE, OBJECTS, PROFILE, SPP, Fa
 from private_bus import OPEN_POLICY, PrivateBus, bus_fixture, private_bus
 
 from dialupd.bus.bluez import Bluez
+from dialupd.bus.bluez_devices import Known, Tree
 from dialupd.bus.connection import Connection
 from dialupd.bus.wire import BusError, MethodCall, Variant, method_call, signal
 from dialupd.model import DeviceClass
@@ -266,6 +267,29 @@ def test_signals_of_others_and_odd_ones_do_not_count(play: Callable[[Scenario], 
     play(scenario)
 
 
+def test_a_flood_of_devices_is_looked_at_together(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is near may invent them while somebody searches."""
+    looks = 0
+    phones = Tree.phones
+
+    def counted(tree: Tree) -> dict[str, Known]:
+        nonlocal looks
+        looks += 1
+        return phones(tree)
+
+    async def scenario(bluez: Bluez, fake: FakeBluez, watcher: Watcher) -> None:
+        monkeypatch.setattr(Tree, "phones", counted)
+        for number in range(500):
+            fake.phone(f"AA:BB:CC:01:{number >> 8:02X}:{number & 255:02X}", paired=False)
+        while len(bluez.phones()) < 500:
+            await watcher.told.get()
+        assert looks < 100
+
+    play(scenario)
+
+
 def test_what_changes_while_the_objects_are_told(bus: PrivateBus) -> None:
     """A change behind the answer must not be overwritten by the answer, wherever the loop stands between the two."""
 
@@ -505,6 +529,26 @@ def test_lines_that_nobody_waits_for_and_calls_of_strangers(play: Callable[[Scen
     play(scenario)
 
 
+def test_the_line_of_another_service_is_not_taken_for_ours(play: Callable[[Scenario], None]) -> None:
+    """Any user may ask bluetoothd for it, at the same moment as we for the modem."""
+
+    async def scenario(bluez: Bluez, fake: FakeBluez, watcher: Watcher) -> None:
+        phone = await new_phone(fake, watcher, uuids=[DUN, SPP])
+        phone.answers.clear()
+        task = asyncio.create_task(bluez.connect(ADDRESS))
+        await asked(fake, "ConnectProfile")
+        with pytest.raises(BusError, match="refused"):
+            await fake.new_connection(phone, SPP)
+        phone.answers.set()
+        line = await task
+        far = await phone.lines.get()
+        await talk(line, far)
+        hang_up(line)
+        await end_of(far)
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(
     ("fault", "reason", "text"),
     [
@@ -720,6 +764,8 @@ def test_another_program_has_the_services(bus: PrivateBus, log: Log) -> None:
             while len(bluez.phones()) < 2:
                 await watcher.told.get()
             assert bluez.trouble() == ""
+            assert bluez.taken(Service.DIAL_UP).startswith("another program")
+            assert bluez.taken(Service.SERIAL) == ""
             hang_up(await bluez.connect(serial.address))
             (await serial.lines.get()).close()
             fake.taken.add(SPP)
@@ -738,6 +784,26 @@ def test_another_program_has_the_services(bus: PrivateBus, log: Log) -> None:
     said = [record.getMessage() for record in log.records if "another program" in record.getMessage()]
     assert len(said) == len(set(said))
     assert said[0].startswith("another program on this computer has Dial-Up Networking of phones for itself")
+
+
+def test_it_is_told_when_a_service_that_not_all_need_is_free_again(play: Callable[[Scenario], None]) -> None:
+    async def scenario(bluez: Bluez, fake: FakeBluez, watcher: Watcher) -> None:
+        phone = await new_phone(fake, watcher)
+        await new_phone(fake, watcher, "AA:BB:CC:00:00:02", uuids=[SPP])
+        owner, path, _ = fake.profiles.pop(DUN)
+        await fake.connection.call(MethodCall(owner, path, PROFILE, "Release"))
+        fake.taken.add(DUN)
+        assert (await failure(bluez)).reason is RadioFault.TAKEN
+        assert bluez.trouble() == ""
+        assert bluez.taken(Service.DIAL_UP) != ""
+        await watcher.radio.get()
+        fake.taken.clear()
+        assert watcher.radio.empty()
+        await once(bluez, phone)
+        await watcher.radio.get()
+        assert bluez.taken(Service.DIAL_UP) == ""
+
+    play(scenario)
 
 
 def test_a_connection_finds_the_service_free(play: Callable[[Scenario], None]) -> None:
@@ -858,7 +924,7 @@ def test_the_bus_starts_a_bluetoothd_that_fell_and_none_that_was_stopped(tmp_pat
             await stopped.close()
             await watcher.trouble(bluez, "bluetoothd does not run")
             bluez.trouble()
-            assert bluez._raising is None
+            assert bluez._starter._asking is None
             falls = await FakeBluez.start(address)
             falls.adapter()
             await new_phone(falls, watcher)
@@ -885,9 +951,9 @@ def test_a_bluetoothd_that_nobody_can_start_is_asked_for_once(play: Callable[[Sc
         await fake.close()
         await watcher.trouble(bluez, "bluetoothd does not run")
         await log.until("bluetoothd has ended and cannot be started: ")
-        bluez._raised_at = -1000.0
+        bluez._starter._asked_at = -1000.0
         bluez.trouble()
-        assert bluez._raising is None
+        assert bluez._starter._asking is None
 
     play(scenario)
 

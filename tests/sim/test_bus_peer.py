@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 
 import pytest
 from bus_control import open_fds
@@ -11,7 +12,7 @@ from private_bus import PrivateBus, bus_fixture
 
 from dialupd.bus.connection import Connection
 from dialupd.bus.peer import Peer
-from dialupd.bus.wire import Message, MethodCall, method_call, reply
+from dialupd.bus.wire import Message, MethodCall, method_call, reply, signal
 
 __all__ = ["bus_fixture"]
 
@@ -86,3 +87,60 @@ def test_descriptors_in_method_calls(bus: PrivateBus, call_fds: bool) -> None:
     before = open_fds()
     asyncio.run(scenario())
     assert open_fds() == before
+
+
+def test_the_descriptors_of_a_message_that_is_skipped(bus: PrivateBus) -> None:
+    """A stranger's signal that is longer than we read takes its descriptors with it: they are nobody else's."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20):
+            ours = await Connection.open(bus.address, limit=1 << 17, call_fds=True)
+            stranger, friend = [await Connection.open(bus.address) for _ in range(2)]
+            got: list[os.stat_result] = []
+
+            def handler(message: Message) -> None:
+                got.extend(os.fstat(fd) for fd in message.unix_fds)
+                ours.send(reply(message, "", []))
+
+            ours.on_call = handler
+            before = open_fds()
+            for _ in range(3):
+                flood = signal("/", "org.example.Flood", "Come", "s", ["x" * (1 << 18)])
+                flood.destination = ours.unique_name
+                flood.unix_fds = list(os.pipe())
+                stranger.send(flood)
+            await stranger.ask_bus("GetId")  # the bus has them by then, and ours is behind them
+            ends = os.pipe()
+            sent = os.fstat(ends[0])
+            call = method_call(MethodCall(ours.unique_name, "/", "org.example.Taker", "Take"))
+            call.unix_fds = [ends[0]]
+            os.close(ends[1])
+            friend.send(call)
+            await friend.call(MethodCall(ours.unique_name, "/", "org.example.Taker", "Take"))
+            assert [one.st_ino for one in got] == [sent.st_ino]
+            assert open_fds() == before
+            for connection in (ours, stranger, friend):
+                await connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_descriptors_that_the_kernel_had_to_drop_end_the_connection(bus: PrivateBus) -> None:
+    """Which of them are missing is not told: a stranger's could be taken for another's."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20):
+            ours, theirs = [await Connection.open(bus.address) for _ in range(2)]
+            full = resource.getrlimit(resource.RLIMIT_NOFILE)
+            call = method_call(MethodCall(ours.unique_name, "/", "org.example.Taker", "Take"))
+            call.unix_fds = list(os.pipe())
+            try:
+                # The connection's own way stays open: only what comes beside a message needs new numbers.
+                resource.setrlimit(resource.RLIMIT_NOFILE, (0, full[1]))
+                theirs.send(call)
+                assert "descriptors" in await ours.wait_closed()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, full)
+            await theirs.close()
+
+    asyncio.run(scenario())

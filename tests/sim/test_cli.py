@@ -190,6 +190,7 @@ def test_a_phone_that_is_no_modem_yet_says_why(bus: PrivateBus) -> None:
             ("reset", "00:11:22:33:44:55"),
             ("dial", "bluetooth_00_11_22_33_44_55", "*99#"),
             ("terminal", "nokia"),
+            ("hangup", "nokia"),
         ):
             answer = await lab.run(*asked)
             assert (answer.code, answer.out) == (1, ""), asked
@@ -229,6 +230,10 @@ def test_show_has_what_a_phone_tells_of_itself(bus: PrivateBus) -> None:
         shown = (await lab.run("show", "rack")).out
         assert re.search(r"^ *signal +-93 dBm$", shown, re.MULTILINE)
         assert re.search(r"^ *battery +0 %$", shown, re.MULTILINE)
+        assert "voice call" not in shown
+        lab.control.change_modem(capabilities=("gsm", "caller-id"))
+        shown = (await lab.run("show", "rack")).out
+        assert re.search(r"^ *can +gsm, caller-id\n *but +it names no data service: .*voice call$", shown, re.MULTILINE)
         told = (await lab.run("show", "rack", "--json")).json()
         assert (told["signal"], told["battery"]) == (-93, 0)
 
@@ -480,6 +485,44 @@ def test_monitor_json_is_an_object_a_line(bus: PrivateBus) -> None:
         assert json.loads(await program.line())["event"] == "call-removed"
         program.interrupt()
         assert (await program.end()).code == 0
+
+    with_lab(bus, scenario)
+
+
+def test_monitor_tells_what_cannot_work_and_when_that_is_over(bus: PrivateBus) -> None:
+    gone = "bluetoothd does not run: start it"
+
+    async def scenario(lab: Lab) -> None:
+        lab.control.change_problems(gone)
+        person, program = await lab.start("monitor"), await lab.start("--json", "monitor")
+        await person.line_with("watching")
+        assert json.loads(await program.line_with("problem-"))["problem"] == gone
+        lab.control.change_problems(gone, UNPAIRED)
+        shown = UNPAIRED.replace("\x1b[2J", "")
+        assert (await person.line_with("problem")).endswith(f"  problem     {shown}")
+        told = json.loads(await program.line())
+        assert (told["event"], told["problem"]) == ("problem-added", UNPAIRED)
+        lab.control.change_problems(gone)
+        assert (await person.line_with("problem")).endswith(f"  problem     over: {shown}")
+        told = json.loads(await program.line())
+        assert (told["event"], told["problem"]) == ("problem-removed", UNPAIRED)
+        for one in (person, program):
+            one.interrupt()
+            assert (await one.end()).code == 0
+
+    with_lab(bus, scenario)
+
+
+def test_monitor_tells_signal_and_battery(bus: PrivateBus) -> None:
+    async def scenario(lab: Lab) -> None:
+        person = await lab.start("monitor")
+        await person.line_with("watching")
+        lab.control.change_modem(signal=-93, battery=40)
+        assert (await person.line_with("signal")).endswith("  signal -93 dBm, battery 40 %")
+        lab.control.change_modem(signal=0, battery=-1)
+        assert (await person.line_with("signal")).endswith("  signal not told, battery not told")
+        person.interrupt()
+        assert (await person.end()).code == 0
 
     with_lab(bus, scenario)
 

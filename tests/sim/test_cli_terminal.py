@@ -500,14 +500,15 @@ def test_a_call_that_rings_is_answered(bus: PrivateBus, tmp_path: Path) -> None:
     play(body)
 
 
-def test_a_phone_by_bluetooth_has_no_port_to_open(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "shown"), [("nokia", "nokia"), ("x; reboot", "'x; reboot'")])
+def test_a_phone_by_bluetooth_has_no_port_to_open(capsys: pytest.CaptureFixture[str], name: str, shown: str) -> None:
     """It is not even borrowed, which would close its line."""
 
     async def body() -> None:
         remote = Remote("unix:path=/nonexistent")
-        phone = {"id": "bluetooth_00_1D_6E_12_34_56", "name": "nokia", "device": "bluetooth:00:1D:6E:12:34:56"}
+        phone = {"id": "bluetooth_00_1D_6E_12_34_56", "name": name, "device": "bluetooth:00:1D:6E:12:34:56"}
         remote.modems["/org/dialupd1/modem/bluetooth_00_1D_6E_12_34_56"] = {**phone, "state": "ready"}
-        assert await terminal(front(parse(["terminal", "nokia"])), remote) == 1
+        assert await terminal(front(parse(["terminal", name])), remote) == 1
 
     play(body)
-    assert "no port to open: use dialupctl command nokia" in capsys.readouterr().err
+    assert f"no port to open: use dialupctl command {shown} AT" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from modem_stage import stage as stage
 
 from dialupd.exchange.answers import Caller
 from dialupd.model import CallState, DialOptions, DialupError, EndReason, ErrorKind, ModemState
+from dialupd.modem import handset
 
 PHONE = {
     "AT+GCAP": "\r\n+GCAP: +CGSM\r\n\r\nOK\r\n",
@@ -255,6 +256,50 @@ session = "line"
     stage.run(body, config + entry("100", "out"))
 
 
+@pytest.mark.parametrize(
+    ("number", "capabilities", "reason", "rang"),
+    [
+        ("5551212", ("gsm", "caller-id"), EndReason.NO_ANSWER, True),
+        ("5551212", ("gsm", "caller-id"), EndReason.MODEM_ERROR, False),
+        ("*99#", ("gsm", "caller-id"), EndReason.NO_CARRIER, False),
+        ("5551212", ("data", "gsm", "circuit"), EndReason.NO_CARRIER, False),
+        ("5551212", (), EndReason.NO_CARRIER, False),
+    ],
+)
+def test_what_can_only_have_been_a_voice_call(
+    number: str, capabilities: tuple[str, ...], reason: EndReason, rang: bool
+) -> None:
+    assert bool(handset.rang_a_person(number, capabilities, reason)) is rang
+
+
+@pytest.mark.parametrize(("kind", "number", "rings_on"), [("voice-phone", "6", False), ("nokia", "6", True)])
+def test_who_does_not_pick_up_is_not_rung_again(stage: Stage, kind: str, number: str, rings_on: bool) -> None:
+    config = f"""
+[session.line]
+type = "exec"
+command = ["/bin/true"]
+[policy.out]
+mode = "originate"
+when = "always"
+numbers = ["{number}"]
+session = "line"
+retry = {{ first = "1s", max = "1s" }}
+"""
+
+    async def body() -> None:
+        stage.exchange.special("6", "busy")
+        modem = await stage.modem("100", kind=kind)
+        if rings_on:
+            await stage.calls(2)
+            return
+        view = await stage.state(modem, ModemState.BLOCKED)
+        assert "names no data service" in view.state_reason
+        (call,) = await stage.calls(1)
+        assert call.end_reason is EndReason.BUSY
+
+    stage.run(body, config + entry("100", "out"))
+
+
 @pytest.mark.parametrize("faults", [[], ["deaf-to-ath"]])
 @pytest.mark.parametrize("how", ["hang up", "timeout", "disable"])
 def test_a_voice_call_that_still_rings_is_not_left_to_itself(stage: Stage, faults: list[str], how: str) -> None:
@@ -384,3 +429,31 @@ def test_a_pin_stands_in_no_log(stage: Stage, caplog: pytest.LogCaptureFixture) 
         assert "4711" not in caplog.text
 
     stage.run(body, entry("100", more=f'pin-file = "{pin}"'))
+
+
+@pytest.mark.parametrize("asked", ["READY", "SIM PIN2", "SIM PUK2", "PH-SIM PIN"])
+def test_a_pin_is_given_to_nothing_else(stage: Stage, caplog: pytest.LogCaptureFixture, asked: str) -> None:
+    caplog.set_level(logging.DEBUG, "dialupd.at")
+    pin = stage.directory / "pin"
+    pin.write_text("4711\n")
+    pin.chmod(0o600)
+
+    async def body() -> None:
+        await stage.scripted("100", PHONE | {"AT+CPIN?": f"\r\n+CPIN: {asked}\r\n" + OK})
+        assert "AT+CPIN?" in sent(caplog)
+        assert not [text for text in sent(caplog) if text.startswith("AT+CPIN=")]
+
+    stage.run(body, entry("100", more=f'pin-file = "{pin}"'))
+
+
+def test_a_locked_sim_is_told(stage: Stage) -> None:
+    answers = dict(PHONE)
+
+    async def body() -> None:
+        modem, _ = await stage.scripted("100", answers)
+        answers["AT+CPIN?"] = "\r\n+CPIN: SIM PUK\r\n" + OK
+        await stage.desk.reset(modem)
+        view = await stage.state(modem, ModemState.FAILED)
+        assert "PUK" in view.state_reason
+
+    stage.run(body, entry("100"))

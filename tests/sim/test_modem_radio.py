@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,13 @@ from modem_stage import ANSWER, Scripted, Stage, Stream
 from modem_stage import stage as stage
 
 from dialupd.exchange.answers import Caller
+from dialupd.io.store import Store
 from dialupd.model import (
     CallState,
     CallView,
     DialOptions,
     DialupError,
+    Direction,
     EndReason,
     ErrorKind,
     ModemState,
@@ -196,6 +200,7 @@ def test_after_a_failed_dial_the_line_stays_for_the_next_and_closes_when_quiet(s
         assert radio(stage).open_lines() == 1
         assert (await stage.dialled(ID, "400")).end_reason is EndReason.BUSY
         assert radio(stage).connects == 1
+        assert not stage.registry.fleet.modems[ID].unsure, "both calls are known to be over"
         await closed(stage)
         assert stage.view(ID).state is S.READY
 
@@ -211,6 +216,23 @@ def test_the_line_stays_as_long_as_it_is_of_use(stage: Stage) -> None:
         await closed(stage)
         await stage.desk.command(ID, "AT", 2.0)
         assert radio(stage).connects == 2
+
+    stage.run(body, phone())
+
+
+def test_a_call_in_the_moment_in_which_the_line_is_to_be_closed_has_it(stage: Stage) -> None:
+    async def body() -> None:
+        await here(stage)
+        stage.exchange.special("400", "busy")
+        await stage.desk.command(ID, "AT", 2.0)
+        modem = stage.registry.fleet.modems[ID]
+        assert modem.channel is not None
+        async with modem.channel.turn():
+            while not modem.channel._turn._waiters:  # noqa: ASYNC110 - who closes it waits for his turn
+                await asyncio.sleep(0)
+            modem.used_at -= 3600.0
+        assert (await stage.dialled(ID, "400")).end_reason is EndReason.BUSY
+        assert radio(stage).connects == 1
 
     stage.run(body, phone())
 
@@ -391,7 +413,7 @@ def test_a_call_to_a_phone_out_of_range(stage: Stage) -> None:
         assert radio(stage).connects == 1
         radio(stage).allow(ADDRESS)
         await stage.desk.command(ID, "AT", 2.0)
-        assert stage.registry.fleet.modems[ID].failures == 0
+        assert stage.registry.fleet.modems[ID].pauses.failures == 0
 
     stage.run(body, phone())
 
@@ -549,7 +571,8 @@ def test_lost_while_it_dials(stage: Stage) -> None:
             await stage.told.until(lambda: radio(stage).open_lines() and stage.view(ID).state_reason == "dialling 400")
             radio(stage).lose(ADDRESS) if lose else radio(stage).far(ADDRESS).close()
             view = await stage.ended(call)
-            assert (view.end_reason, view.detail) == (EndReason.MODEM_LOST, OUT_OF_RANGE if lose else CLOSED)
+            assert view.end_reason is EndReason.MODEM_LOST
+            assert view.detail == f"{OUT_OF_RANGE if lose else CLOSED}; see on the phone itself that no call goes on"
             await stage.state(ID, S.READY)
             radio(stage).allow(ADDRESS)
         assert radio(stage).connects == 2
@@ -653,8 +676,12 @@ async def voice_call(stage: Stage) -> VoiceCall:
     return dce
 
 
-def test_a_voice_call_that_cannot_be_ended_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dialupd.modem.timing.VOICE_CLEARS", 0.01)
+@pytest.mark.parametrize(("clears", "ends"), [(0.01, 60.0), (60.0, 0.1)])
+def test_a_voice_call_that_cannot_be_ended_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, clears: float, ends: float
+) -> None:
+    monkeypatch.setattr("dialupd.modem.timing.VOICE_CLEARS", clears)
+    monkeypatch.setattr("dialupd.modem.timing.VOICE_ENDS", ends)
 
     async def body() -> None:
         await voice_call(stage)
@@ -677,6 +704,116 @@ def test_the_line_is_lost_before_a_voice_call_is_ended(stage: Stage) -> None:
         await stage.state(ID, S.READY)
 
     stage.run(body, phone())
+
+
+SOMEBODY = REMOTE.replace('policy = "in"\n', "")
+
+
+async def lost_in_a_voice_call(stage: Stage) -> None:
+    """The phone rings somebody when the line to it is lost, and goes on ringing."""
+    await here(stage, "voice-phone")
+    call = await stage.desk.dial(ID, "200", DialOptions())
+    await stage.state(_id(stage, "200"), S.RINGING)
+    radio(stage).lose(ADDRESS)
+    view = await stage.ended(call)
+    assert view.end_reason is EndReason.MODEM_LOST
+    assert "on the phone itself" in view.detail
+    assert stage.sim("300").doing == "voice call"
+    await stage.state(ID, S.READY)
+    radio(stage).allow(ADDRESS)
+
+
+def test_a_voice_call_that_outlives_the_line_is_ended_at_the_next_opening(stage: Stage) -> None:
+    async def body() -> None:
+        await lost_in_a_voice_call(stage)
+        assert (await stage.desk.command(ID, "AT+CLCC", 2.0))[1] == []
+        assert (stage.sim("300").doing, stage.sim("300").peer) == ("idle", "")
+
+    stage.run(body, SOMEBODY + phone())
+
+
+class Talking(Scripted):
+    """Lists one call until it is hung up; keeps what it was told."""
+
+    def __init__(self, listed: str) -> None:
+        super().__init__()
+        self.listed = listed
+        self.told: list[str] = []
+
+    def received(self, data: bytes) -> None:
+        text = data.decode("latin-1").strip()
+        self.told.append(text)
+        if text == "AT+CLCC" and self.listed:
+            self.say(f"\r\n{self.listed}\r\n\r\nOK\r\n")
+            return
+        if text == "ATH":
+            self.listed = ""
+        super().received(data)
+
+
+@pytest.mark.parametrize(
+    ("dialled", "listed", "ours"),
+    [
+        ("400", '+CLCC: 1,0,0,0,0,"400",129', True),
+        ("400", "+CLCC: 1,0,3,0,0", True),
+        ("400", "+CLCC: 1,0,0,0,0", False),
+        ("400", '+CLCC: 1,0,0,0,0,"5551",129', False),
+        ("400", '+CLCC: 1,1,0,0,0,"400",129', False),
+        ("xxx", '+CLCC: 1,0,2,0,0,"400",129', True),
+        ("xxx", '+CLCC: 1,0,0,0,0,"400",129', False),
+    ],
+)
+def test_a_call_that_was_being_dialled_when_the_daemon_was_killed(
+    stage: Stage, tmp_path: Path, dialled: str, listed: str, ours: bool
+) -> None:
+    async def body() -> None:
+        dce = Talking(listed)
+        radio(stage).pair(ADDRESS, "Nokia", dce)
+        await stage.state(ID, S.READY)
+        assert radio(stage).connects == 0
+        await stage.desk.command(ID, "AT", 2.0)
+        assert dce.told.count("AT+CLCC") >= 1
+        assert ("ATH" in dce.told) is ours
+        dce.told.clear()
+        await closed(stage)
+        await stage.desk.command(ID, "AT", 2.0)
+        assert "AT+CLCC" not in dce.told, "that is done once"
+
+    asyncio.run(remember(tmp_path, CallView(7, ID, Direction.OUTGOING, dialled, state=CallState.DIALING)))
+    stage.run(body, phone())
+
+
+def test_a_voice_call_of_long_ago_is_looked_for_no_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By now it is the owner who has called the same number."""
+    monkeypatch.setattr("dialupd.modem.timing.RUNS_ON", -3600.0)
+
+    async def body() -> None:
+        await lost_in_a_voice_call(stage)
+        dce = Talking('+CLCC: 1,0,0,0,0,"200",129')
+        radio(stage).pair(ADDRESS, "Nokia", dce)
+        await stage.desk.command(ID, "AT", 2.0)
+        assert dce.listed
+        assert not stage.registry.fleet.modems[ID].unsure
+
+    stage.run(body, SOMEBODY + phone())
+
+
+def test_a_call_that_cannot_be_ended_at_the_next_opening_is_told_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dialupd.modem.timing.VOICE_CLEARS", 0.01)
+
+    async def body() -> None:
+        await lost_in_a_voice_call(stage)
+        dce = VoiceCall({"AT+CLCC": '\r\n+CLCC: 1,0,0,0,0,"200",129\r\n\r\nOK\r\n'})
+        radio(stage).pair(ADDRESS, "Nokia", dce)
+        with pytest.raises(DialupError) as error:
+            await stage.desk.command(ID, "AT", 2.0)
+        assert "on the phone itself" in str(error.value)
+        await stage.state(ID, S.READY)
+        assert (await stage.desk.command(ID, "AT", 2.0))[0] == "OK"
+
+    stage.run(body, SOMEBODY + phone())
 
 
 # -- keep-connected
@@ -740,6 +877,89 @@ def test_a_line_that_is_kept_open_comes_back_after_a_loss(stage: Stage, lose: bo
     stage.run(body, KEPT)
 
 
+def test_a_phone_that_takes_the_line_only_to_close_it_is_left_in_peace(stage: Stage) -> None:
+    """Opening brings the radio link up each time, and that is no news of the phone."""
+
+    async def body() -> None:
+        async def link_up() -> None:
+            radio(stage).change(ADDRESS, connected=True)
+
+        radio(stage).gate = link_up
+        await here(stage, ready=False)
+        seen = []
+        for _ in range(3):
+            await stage.state(ID, S.READY)
+            radio(stage).far(ADDRESS).close()
+            await stage.state(ID, S.FAILED)
+            radio(stage).change(ADDRESS, connected=False)
+            await stage.told.until(lambda: stage.view(ID).next_attempt, "a next attempt")
+            seen.append(stage.view(ID).attempts)
+        assert seen == [1, 2, 3]
+
+    stage.run(body, KEPT)
+
+
+def test_a_phone_that_refuses_and_whose_link_comes_and_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dialupd.modem.timing.RETRY_FIRST", 3600.0)
+    monkeypatch.setattr("dialupd.modem.timing.RETRY_MAX", 3600.0)
+
+    async def body() -> None:
+        radio(stage).refuse(ADDRESS, RadioFault.REFUSED, "Nokia: it refuses the connection")
+        await here(stage, ready=False)
+        for _ in range(5):
+            await stage.state(ID, S.FAILED)
+            await stage.told.until(lambda: stage.view(ID).next_attempt, "a next attempt")
+            radio(stage).change(ADDRESS, connected=True)
+            radio(stage).change(ADDRESS, connected=False)
+        assert radio(stage).connects == 2
+
+    stage.run(body, KEPT)
+
+
+def test_a_radio_that_falls_because_the_phone_is_looked_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is back each time, and that must not make the phone be looked for at once and again."""
+    monkeypatch.setattr("dialupd.modem.timing.RETRY_MAX", 3600.0)
+
+    async def body() -> None:
+        radio(stage).refuse(ADDRESS, RadioFault.FAILED, "Nokia: bluetoothd ended while it was connecting")
+        await here(stage, ready=False)
+        seen = []
+        for count in range(1, 4):
+            await stage.told.until(lambda: stage.view(ID).attempts == count, f"failure {count}")  # noqa: B023
+            radio(stage).trouble_is("bluetoothd does not run; start it")
+            radio(stage).trouble_is("")
+            assert stage.view(ID).state is S.FAILED
+            assert "tried after the pause" in stage.view(ID).state_reason
+            seen.append(radio(stage).connects)
+        assert seen == [1, 2, 3]
+
+    stage.run(body, KEPT)
+
+
+def test_a_policy_that_answers_is_refused_where_nothing_can_ring(stage: Stage) -> None:
+    async def body() -> None:
+        await here(stage)
+        with pytest.raises(DialupError) as refused:
+            await stage.desk.set_policy(ID, "in")
+        assert words(refused)[0] is ErrorKind.INVALID_ARGS
+        assert "keep-connected = true" in str(refused.value)
+        assert stage.view(ID).policy == ""
+
+    stage.run(body, ANSWER + phone())
+
+
+def test_who_dials_a_failed_phone_is_told_what_tries_at_once(stage: Stage) -> None:
+    async def body() -> None:
+        await here(stage)
+        radio(stage).trouble_is("bluetoothd does not run")
+        await stage.state(ID, S.FAILED)
+        with pytest.raises(DialupError, match="is failed .*; Reset tries it at once") as refused:
+            await stage.desk.dial(ID, "200", DialOptions())
+        assert words(refused)[0] is ErrorKind.WRONG_STATE
+
+    stage.run(body, phone())
+
+
 def test_keep_connected_switched_on_and_off(stage: Stage) -> None:
     async def body() -> None:
         await here(stage)
@@ -801,6 +1021,66 @@ def test_a_policy_that_is_set_dials_and_one_that_is_blocked_rests(stage: Stage) 
     stage.run(body, ALWAYS.replace('["200"]', '["400"]') + phone())
 
 
+def test_a_phone_out_of_range_uses_up_no_calls_of_the_day(stage: Stage) -> None:
+    """Else it would not be dialled on the day on which it is back."""
+
+    async def body() -> None:
+        radio(stage).refuse(ADDRESS, RadioFault.OUT_OF_RANGE, AWAY)
+        await here(stage, ready=False)
+        await stage.calls(3, ID)
+        assert stage.view(ID).state is not S.BLOCKED
+        radio(stage).allow(ADDRESS)
+        await stage.state(ID, S.CONNECTED)
+        await stage.desk.hang_up(ID)
+        assert "limit is retry.per-day" in (await stage.state(ID, S.BLOCKED)).state_reason
+
+    policy = ALWAYS.replace('max = "2s"', 'max = "2s", per-day = 1')
+    stage.run(body, ANSWER + policy + REMOTE + phone('policy = "up"\n'))
+
+
+@pytest.mark.parametrize(("reason", "state"), [(EndReason.MODEM_LOST, S.CONNECTED), (EndReason.NO_CARRIER, S.BLOCKED)])
+def test_what_was_not_dialled_before_a_restart_is_not_counted_either(
+    stage: Stage, tmp_path: Path, reason: EndReason, state: ModemState
+) -> None:
+    async def body() -> None:
+        await here(stage, ready=False)
+        await stage.state(ID, S.CONNECTED, S.BLOCKED)
+        assert stage.view(ID).state is state
+
+    call = CallView(7, ID, Direction.OUTGOING, "200", policy="up", state=CallState.ENDED, end_reason=reason)
+    asyncio.run(remember(tmp_path, call))
+    policy = ALWAYS.replace('max = "2s"', 'max = "2s", per-day = 1')
+    stage.run(body, ANSWER + policy + REMOTE + phone('policy = "up"\n'))
+
+
+async def remember(directory: Path, call: CallView) -> None:
+    """A daemon before has left the call in the history."""
+    store = Store(str(directory))
+    store.begin(replace(call, start_time=time.time_ns() // 1000))
+    await store.close()
+
+
+@pytest.mark.parametrize("first", ["phone", "wired"])
+def test_a_policy_prefers_a_line_that_is_open(stage: Stage, first: str) -> None:
+    wired = '\n[[modem]]\nname = "m100"\nmatch = { serial = "100", vendor = "0572" }\npolicy = "up"\n'
+
+    async def body() -> None:
+        if first == "wired":
+            await stage.modem("100")
+        await here(stage)
+        if first == "phone":
+            await stage.modem("100")
+        await ready(stage, "100")
+        stage.exchange.special("400", "busy")
+        calls = [await stage.desk.originate("up", DialOptions()) for _ in range(2)]
+        assert [stage.call(call).modem for call in calls] == [_id(stage, "100"), ID]
+        for call in calls:
+            await stage.ended(call)
+
+    manual = ALWAYS.replace('["200"]', '["400"]').replace("session =", 'when = "manual"\nsession =')
+    stage.run(body, manual + wired + phone('policy = "up"\n'))
+
+
 # -- the radio's news
 
 
@@ -814,6 +1094,7 @@ def test_trouble_and_its_end(stage: Stage) -> None:
         assert stage.view(ID).state_reason == "bluetoothd does not run; start it"
         await stage.told.until(lambda: stage.told.states[ID].count("failed") > 2, "retries")
         assert set(stage.told.states[ID]) == {"probing", "ready", "failed"}
+        assert stage.registry.fleet.modems[ID].pauses.failures == 0, "the phone itself was not tried"
         assert radio(stage).connects == 0
         seen = stage.told.states[ID].count("ready")
         radio(stage).trouble_is("")
@@ -1041,3 +1322,37 @@ def test_a_call_outlives_the_daemon(units: UnitStage, end: str) -> None:
         await units.told.until(lambda: not radio(units).open_lines(), "closed")
 
     units.run(body, ECHO + REMOTE + phone())
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_call_outlives_the_daemon_while_bluetoothd_is_away(units: UnitStage, back: bool) -> None:
+    async def body() -> None:
+        await here(units)
+        nokia = radio(units).known[ADDRESS]
+        call = await units.connect(ID, "200")
+        stream = Stream(await units.desk.open_call(call))
+        await stream.until(b"ready")
+        await units.end(keep=True)
+        radio(units).known.clear()
+        radio(units).why = "bluetoothd does not run; start it"
+        await units.begin()
+        assert units.view(ID).state is S.CONNECTED
+        await units.desk.rescan()
+        await units.desk.reload()
+        stream.send(b"still there")
+        await stream.until(b"still there")
+        if back:
+            radio(units).put(nokia)
+            radio(units).trouble_is("")
+        await units.desk.hang_up_call(call)
+        assert (await units.ended(call)).end_reason is EndReason.LOCAL_HANGUP
+        if back:
+            await units.state(ID, S.READY)
+        else:
+            await units.gone(ID)
+            radio(units).put(nokia)
+            radio(units).trouble_is("")
+            await units.state(ID, S.READY)
+        await stream.end()
+
+    units.run(body, ECHO + REMOTE + phone().replace(f'address = "{ADDRESS}"', 'name = "Nok*", class = "phone"'))

@@ -236,6 +236,10 @@ BY_CLASS = ModemEntry("any", Match(device_class=DeviceClass.PHONE))
 BY_BUS = ModemEntry(match=Match(bus="bluetooth"))
 
 
+def nobody_has(service: Service) -> str:
+    return ""
+
+
 @pytest.mark.parametrize(
     ("entry", "phones", "begin", "end"),
     [
@@ -267,7 +271,7 @@ BY_BUS = ModemEntry(match=Match(bus="bluetooth"))
     ],
 )
 def test_what_is_said_of_an_entry(entry: ModemEntry, phones: list[Phone], begin: str, end: str) -> None:
-    found = problems([entry], phones, "")
+    found = problems([entry], phones, "", nobody_has)
     assert len(found) == bool(begin)
     for problem in found:
         assert problem.startswith(begin)
@@ -276,10 +280,23 @@ def test_what_is_said_of_an_entry(entry: ModemEntry, phones: list[Phone], begin:
 
 def test_what_keeps_all_phones_away_is_said_once_and_first() -> None:
     entries = [BY_ADDRESS, BY_NAME, BY_CLASS]
-    assert problems(entries, [], "no bluetoothd") == ("no bluetoothd",)
-    first, *others = problems([*entries, BY_ADDRESS], [UNPAIRED], "it is off")
+    assert problems(entries, [], "no bluetoothd", nobody_has) == ("no bluetoothd",)
+    first, *others = problems([*entries, BY_ADDRESS], [UNPAIRED], "it is off", nobody_has)
     assert first == "it is off"
     assert [other.partition(": ")[0] for other in others] == [f"nokia ({ADDRESS})", ADDRESS]
+
+
+def test_a_service_that_another_program_has_is_a_problem_of_the_phones_that_need_it() -> None:
+    others = {Service.DIAL_UP: "another program has it: end it"}
+    serial = replace(NOKIA, address="00:11:22:33:44:66", service=Service.SERIAL)
+
+    def taken(service: Service) -> str:
+        return others.get(service, "")
+
+    entries = [BY_ADDRESS, ModemEntry("serial", Match(address=serial.address)), BY_CLASS]
+    wanted = f"nokia ({ADDRESS}): another program has it: end it"
+    assert problems(entries, [NOKIA, serial], "", taken) == (wanted,)
+    assert problems(entries, [NOKIA, serial], "it is off", taken) == ("it is off",)
 
 
 def test_a_problem_is_told_when_it_has_lasted_and_logged_once(
@@ -289,7 +306,7 @@ def test_a_problem_is_told_when_it_has_lasted_and_logged_once(
     caplog.set_level(logging.INFO, "dialupd.phones")
 
     async def body(stage: Stage) -> None:
-        (unknown,) = problems(stage.config.modems, [], "")
+        (unknown,) = problems(stage.config.modems, [], "", nobody_has)
         assert await stage.next() == ("problems", (unknown,))
         for _ in range(3):
             stage.radio.put(NOKIA)
@@ -310,7 +327,7 @@ def test_a_crowd_of_strangers_is_looked_at_now_and_then(monkeypatch: pytest.Monk
     async def body(stage: Stage) -> None:
         looks: list[int] = []
 
-        def counted(entries: object, phones: Sequence[Phone], trouble: str) -> tuple[str, ...]:
+        def counted(entries: object, phones: Sequence[Phone], trouble: str, taken: object) -> tuple[str, ...]:
             looks.append(len(phones))
             return ()
 
@@ -546,6 +563,9 @@ class Left:
         if (modem, device) == (ID, PLACE):
             assert not self.given_up.is_set()
             self.calls = frozenset()
+
+    def phones(self) -> list[Phone]:
+        return []
 
     def give_up(self) -> list[object]:
         self.given_up.set()

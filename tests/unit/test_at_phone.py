@@ -60,6 +60,16 @@ def test_indicators() -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    ['("SMS full!",(0,1))', '("roam",(0,1,2,3,4,5,6,7,8,9))', '("übertragen",(0,1))', '("",())', '("gprs",(0..1))'],
+)
+def test_an_odd_indicator_has_its_place(odd: str) -> None:
+    known = phone.indicators(f'{odd},("signal",(0-5))')
+    assert phone.event("+CIEV: 2,3", known) == (Indicator("signal", 5), 3)
+    assert phone.event("+CIEV: 1,12", known) is None
+
+
+@pytest.mark.parametrize(
     ("line", "told"),
     [
         ("+CIEV: 1,3", (KNOWN[0], 3)),
@@ -112,6 +122,10 @@ def test_only_data_rings_for_us(line: str, ours: bool) -> None:
         ('+CLCC: 1,0,0,0,0,"5551212",129', True),
         ('+CLCC: 1,0,2,0,0,"5551212",129,"ADA"', True),
         ("+CLCC: 1,0,3,0,0", True),
+        ('+CLCC: 1, 0, 2, 0, 0, "5551212", 129', True),
+        ('+CLCC: 1,0,0,9,0,"5551212",129', True),
+        ('+CLCC: 1,0,0,4,0,"5551212",129', True),
+        ('+CLCC: 1,0,0,7,0,"5551212",129', False),
         ('+CLCC: 1,1,0,0,0,"5551212",129', False),
         ('+CLCC: 2,1,4,0,0,"5551212",129', False),
         ('+CLCC: 1,0,1,0,0,"5551212",129', False),
@@ -155,3 +169,42 @@ def test_whatever_is_said_is_read(text: str, known: int) -> None:
     assert phone.in_call([text]) in (None, True, False)
     assert phone.placed_voice(text) in (True, False)
     assert phone.is_data_ring(text) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("called", "number", "same"),
+    [
+        ("5551212", "5551212", True),
+        ("+15551212", "5551212", True),
+        ("5551212", "5551212,,99", True),
+        ("5551213", "5551212", False),
+        ("15", "5", False),
+        ("", "5551212", False),
+        ("5551212", "xxxxxxx", False),
+    ],
+)
+def test_whom_a_phone_has_called(called: str, number: str, same: bool) -> None:
+    assert phone.placed_to(f'+CLCC: 1,0,0,0,0,"{called}",129', number) is same
+    assert not phone.placed_to(f'+CLCC: 1,1,0,0,0,"{called}",129', number), "a call that came in"
+
+
+def test_of_a_call_whose_number_is_not_told_only_one_on_its_way_is_meant() -> None:
+    assert phone.placed_to("+CLCC: 1,0,3,0,0", "5551212")
+    assert not phone.placed_to("+CLCC: 1,0,0,0,0", "5551212")
+    assert phone.placed_to('+CLCC: 1,0,2,0,0,"5551212",129', "xxxxxxx")
+
+
+@pytest.mark.parametrize(
+    ("number", "may"),
+    [
+        ("5551212", True),
+        ("+15551212", True),
+        ("*99#", False),
+        ("*99***1#", False),
+        ("*99#,", False),
+        ("#31#5551212", True),
+        ("5551212#", True),
+    ],
+)
+def test_what_may_be_a_voice_call(number: str, may: bool) -> None:
+    assert phone.may_be_spoken(number) is may

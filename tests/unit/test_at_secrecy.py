@@ -29,6 +29,8 @@ from dialupd.at.secrecy import heard, hidden
         ('#PASSW: "secret"', "#PASSW: ****"),
         ('+CLCC: 1,0,0,0,0,"05551212,,1234",129,"ADA"', "+CLCC: 1,0,0,0,0,****"),
         ("+CLCC: 1,0,0,0,0,+15551212", "+CLCC: 1,0,0,0,0,****"),
+        ("+CLCC: 1,0,0,0,0,5551212,129", "+CLCC: 1,0,0,0,0,****"),
+        ("+CLCC: 1, 0, 0, 0, 0, 5551212", "+CLCC: 1, 0, 0, 0, 0, ****"),
         ("+CLCC: 1,0,0,0,0", "+CLCC: 1,0,0,0,0"),
         *((text, text) for text in (
             "AT+CPIN?", "AT+CPIN=?", "+CPIN: SIM PIN", "AT+CLCK=?", "+CLCK: 1", "AT+MS=V34,1,300,33600", "ATS10=50",

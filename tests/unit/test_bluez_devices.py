@@ -117,8 +117,23 @@ def test_what_is_kept_is_bounded() -> None:
         address = f"AA:BB:CC:00:{number >> 8:02X}:{number & 255:02X}"
         found.added(f"{HCI0}/dev_{number}", device(Address=Variant("s", address)))
     assert len(found.phones()) == 4096
-    # What is known can still change.
+    # None that is paired makes room; what is known can still change.
+    assert not found.added(PATH, device(Address=Variant("s", ADDRESS.replace("AA:", "BB:"))))
     assert found.added(f"{HCI0}/dev_0", device(Alias=Variant("s", "first")))
+
+
+def test_strangers_make_room() -> None:
+    """Somebody near invents devices; the phone that is paired stays, and one that comes late is still seen."""
+    found = tree()
+    found.added(f"{HCI0}/dev_1", device(Paired=Variant("b", False), Connected=Variant("b", True)))
+    for number in range(5000):
+        address = f"AA:BB:CC:01:{number >> 8:02X}:{number & 255:02X}"
+        stranger = {"Address": Variant("s", address), "Class": Variant("u", 0x204)}
+        assert found.added(f"{HCI0}/dev_x{number}", {DEVICE: stranger})
+    phones = found.phones()
+    assert len(phones) == 4095
+    assert ADDRESS in phones and "AA:BB:CC:01:13:87" in phones and "AA:BB:CC:01:00:00" not in phones
+    assert found.changed(f"{HCI0}/dev_1", DEVICE, {"Paired": Variant("b", True)}, [])
 
 
 variants = st.one_of(

@@ -39,5 +39,6 @@ def test_the_same_as_the_library(message: Message) -> None:
     theirs = bytes(message._marshall(negotiate_unix_fd=True))
     assert len(ours) == len(theirs)
     mine, its = decode(bytearray(ours)), decode(bytearray(theirs))
-    assert mine is not None and its is not None
+    assert mine[0] is not None and its[0] is not None
+    assert mine[0].body == its[0].body
     assert (vars(mine[0]), mine[1]) == (vars(its[0]), its[1])

@@ -149,6 +149,11 @@ def test_a_modem_is_found(wanted: str) -> None:
     assert find.modem(wanted, [RACK, PHONE]) is RACK
 
 
+def test_no_phone_takes_the_id_of_another_modem_for_its_name() -> None:
+    rogue = {**PHONE, "name": str(RACK["id"]).upper()}
+    assert find.modem(str(RACK["id"]), [rogue, RACK]) is RACK
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [

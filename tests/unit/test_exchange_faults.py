@@ -8,7 +8,7 @@ import pytest
 from test_exchange_modem import ListWire, Town, lines
 
 from dialupd.exchange.faults import NOISE, Fault, parse_faults
-from dialupd.exchange.modem import State
+from dialupd.exchange.hook import State
 from dialupd.exchange.stations import EchoStation
 
 

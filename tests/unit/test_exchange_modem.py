@@ -11,8 +11,9 @@ import pytest
 
 from dialupd.exchange.answers import Caller
 from dialupd.exchange.call import Call, Network, Station
+from dialupd.exchange.hook import State
 from dialupd.exchange.kinds import KINDS
-from dialupd.exchange.modem import SimModem, State
+from dialupd.exchange.modem import SimModem
 from dialupd.exchange.port import Dce, Wire
 from dialupd.exchange.stations import BusyStation, EchoStation, SilentStation, Telephone, VoiceStation
 from dialupd.exchange.timing import Timing

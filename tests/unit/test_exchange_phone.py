@@ -7,7 +7,8 @@ from test_exchange_modem import ListWire, Town, lines
 
 from dialupd.exchange.answers import Caller
 from dialupd.exchange.call import Call
-from dialupd.exchange.modem import SimModem, State
+from dialupd.exchange.hook import State
+from dialupd.exchange.modem import SimModem
 from dialupd.exchange.stations import EchoStation, SilentStation, Telephone, VoiceStation
 
 
