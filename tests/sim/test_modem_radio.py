@@ -953,7 +953,7 @@ def test_who_dials_a_failed_phone_is_told_what_tries_at_once(stage: Stage) -> No
         await here(stage)
         radio(stage).trouble_is("bluetoothd does not run")
         await stage.state(ID, S.FAILED)
-        with pytest.raises(DialupError, match="is failed .*; Reset tries it at once") as refused:
+        with pytest.raises(DialupError, match=r"is failed .*; Reset tries it at once") as refused:
             await stage.desk.dial(ID, "200", DialOptions())
         assert words(refused)[0] is ErrorKind.WRONG_STATE
 
