@@ -12,6 +12,7 @@ Rules: one line of words in, one JSON object out; an operation is answered when 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -35,8 +36,11 @@ from tests.vm.plug import TIMING
 SOCKET = Path("/run/lab-phone")
 BLUEZ = "org.bluez"
 MANAGER = "org.bluez.ProfileManager1"
-PAIRING_S = 15.0
-"""A pairing takes half a second, and now and then it hangs in the emulation."""
+PAIRING_S = 20.0
+"""Finding and pairing a phone takes a few seconds, and now and then it hangs in the emulation."""
+
+POWERED_S = 4.0
+"""bluetoothd switches a new controller on within a second."""
 
 AGENT, PROFILES = "/lab/agent", "/lab/profile/"
 SERVICES = {"dun": ("1103", 4), "spp": ("1101", 5)}
@@ -237,7 +241,7 @@ class Bench:
         """A phone on a new controller, visible and with a name; bluetoothd runs."""
         controller = await self._air.add()
         path = f"/org/bluez/{controller.name}"
-        await self._bluez.until(path, "org.bluez.Adapter1", Powered=True)
+        await self._powered(path)
         for name, value in (("Alias", Variant("s", alias)), ("DiscoverableTimeout", Variant("u", 0))):
             await self._bluez.set(path, "org.bluez.Adapter1", name, value)
         await self._bluez.set(path, "org.bluez.Adapter1", "Discoverable", Variant("b", True))
@@ -275,22 +279,36 @@ class Bench:
                 await self._bluez.call("/org/bluez", register, "osa{sv}", PROFILES + service, its_own, options)
 
     async def _pair(self, adapter: str, address: str) -> None:
-        """What a person does at the computer: look for the phone and pair it."""
+        """What a person does at the computer: look for the phone and pair it, once more where that hangs."""
         ours, device = f"/org/bluez/{adapter}", f"/org/bluez/{adapter}/dev_{address.replace(':', '_')}"
-        adapter1 = "org.bluez.Adapter1"
-        await self._bluez.until(ours, adapter1, Powered=True)
-        await self._bluez.call(ours, f"{adapter1}.SetDiscoveryFilter", "a{sv}", {"Transport": Variant("s", "bredr")})
-        await self._bluez.call(ours, f"{adapter1}.StartDiscovery")
-        await self._bluez.until(device, "org.bluez.Device1", Address=address)
-        await self._bluez.call(ours, f"{adapter1}.StopDiscovery")
-        log.info("%s is found", address)
+        await self._powered(ours)
         try:
-            await asyncio.wait_for(self._bluez.call(device, "org.bluez.Device1.Pair"), PAIRING_S)
+            await asyncio.wait_for(self._find_and_pair(ours, device, address), PAIRING_S)
         except TimeoutError:
             log.info("pairing %s hangs, once more", address)
-            await self._bluez.call(device, "org.bluez.Device1.CancelPairing")
-            await self._bluez.call(device, "org.bluez.Device1.Pair")
+            for path, method in ((device, "Device1.CancelPairing"), (ours, "Adapter1.StopDiscovery")):
+                with contextlib.suppress(OSError):
+                    await self._bluez.call(path, f"{BLUEZ}.{method}")
+            await self._find_and_pair(ours, device, address)
         log.info("%s is paired", address)
+
+    async def _find_and_pair(self, ours: str, device: str, address: str) -> None:
+        adapter1 = f"{BLUEZ}.Adapter1"
+        await self._bluez.call(ours, f"{adapter1}.SetDiscoveryFilter", "a{sv}", {"Transport": Variant("s", "bredr")})
+        await self._bluez.call(ours, f"{adapter1}.StartDiscovery")
+        await self._bluez.until(device, f"{BLUEZ}.Device1", Address=address)
+        await self._bluez.call(ours, f"{adapter1}.StopDiscovery")
+        log.info("%s is found", address)
+        await self._bluez.call(device, f"{BLUEZ}.Device1.Pair")
+
+    async def _powered(self, adapter: str) -> None:
+        """Until it is on; bluetoothd's own attempt to switch it on may have found the controller busy."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self._bluez.until(adapter, f"{BLUEZ}.Adapter1", Powered=True), POWERED_S)
+            log.info("%s is still off", adapter)
+            with contextlib.suppress(OSError):
+                await self._bluez.set(adapter, f"{BLUEZ}.Adapter1", "Powered", Variant("b", True))
 
     async def _away(self, address: str) -> None:
         self._air.lose(address)

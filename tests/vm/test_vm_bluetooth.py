@@ -95,9 +95,11 @@ class Phones:
         out = self.guest.run(f"echo {shlex.quote(words)} | socat -t 60 - UNIX-CONNECT:{phone.SOCKET}", timeout=90).out
         if not out:
             raise GuestError(f"phones: {words}: no answer\n{self.guest.report()}")
-        answer: dict[str, Any] = json.loads(out)
+        answer: dict[str, Any] = json.loads(out or '{"error": "no answer"}')
         if "error" in answer:
-            raise GuestError(f"phones: {words}: {answer['error']}")
+            told = "\n".join(self.said()[-40:])
+            kernel = self.guest.run("dmesg | tail -n 20; journalctl -u bluetooth -n 20", check=False).out
+            raise GuestError(f"phones: {words}: {answer['error']}\n{told}\n{kernel}")
         return answer
 
     def said(self, since: int = 0) -> list[str]:
