@@ -13,7 +13,6 @@ import pytest
 
 from tests.vm import image as images
 from tests.vm import package as packages
-from tests.vm.client import Client
 from tests.vm.guest import Guest
 from tests.vm.image import Image
 from tests.vm.lab import Plug
@@ -96,7 +95,7 @@ def pytest_runtest_makereport(
     if report.when != "teardown" and report.failed:
         values = getattr(item, "funcargs", {}).values()
         guests = {value for value in values if isinstance(value, Guest)}
-        guests |= {value.guest for value in values if isinstance(value, Client | Plug)}
+        guests |= {value.guest for value in values if isinstance(getattr(value, "guest", None), Guest)}
         for running in guests:
             report.sections.append(("the guest's logs", _logs(running)))
     return report
