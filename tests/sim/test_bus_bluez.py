@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bus_control import open_fds
 from fake_bluez import BLUEZ, DEVICE, DUN, HANDS_FREE, OBJECTS, PROFILE, SPP, FakeBluez, FakePhone
+from log_lines import Log, log_of
 from private_bus import OPEN_POLICY, PrivateBus, bus_fixture, private_bus
 
 from dialupd.bus.bluez import Bluez
@@ -53,32 +54,10 @@ class Watcher:
             await self.radio.get()
 
 
-class Log(logging.Handler):
-    """Lets a test wait for a line of the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.records: list[logging.LogRecord] = []
-        self._lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-        self._lines.put_nowait(record.getMessage())
-
-    async def until(self, words: str) -> None:
-        while words not in await self._lines.get():
-            pass
-
-
 @pytest.fixture
 def log() -> Iterator[Log]:
-    handler, logger = Log(), logging.getLogger("dialupd.bus")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with log_of("dialupd.bus") as found:
+        yield found
 
 
 Scenario = Callable[[Bluez, FakeBluez, Watcher], Awaitable[None]]

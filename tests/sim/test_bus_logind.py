@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bus_control import open_fds
+from log_lines import Log, log_of
 from private_bus import PrivateBus, bus_fixture, private_bus
 
 from dialupd.bus.connection import Connection
@@ -107,32 +108,10 @@ class Daemon:
         self.told.put_nowait("after")
 
 
-class Log(logging.Handler):
-    """Lets a test wait for a line of the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.records: list[logging.LogRecord] = []
-        self._lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-        self._lines.put_nowait(record.getMessage())
-
-    async def until(self, words: str) -> None:
-        while words not in await self._lines.get():
-            pass
-
-
 @pytest.fixture
 def log() -> Iterator[Log]:
-    handler, logger = Log(), logging.getLogger("dialupd.bus.logind")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with log_of("dialupd.bus.logind") as found:
+        yield found
 
 
 @asynccontextmanager
