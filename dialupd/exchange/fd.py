@@ -108,3 +108,25 @@ class FdStream:
         else:
             self.close()
             self._closed()
+
+
+class StreamWire:
+    """What carriers (`port.Wire`) have in common whose bytes go by an `FdStream`; it has no circuits and no speed."""
+
+    has_circuits = False
+    _stream: FdStream
+
+    def send(self, data: bytes) -> None:
+        self._stream.send(data)
+
+    def backlog(self) -> int:
+        return self._stream.backlog()
+
+    def accept(self, more: bool) -> None:
+        self._stream.accept(more)
+
+    def circuits(self, *, dcd: bool, ri: bool, dsr: bool, cts: bool) -> None:
+        """There are none."""
+
+    def speed(self) -> int:
+        return 0

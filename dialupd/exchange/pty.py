@@ -13,7 +13,7 @@ import termios
 import tty
 from pathlib import Path
 
-from .fd import FdStream
+from .fd import FdStream, StreamWire
 from .port import Dce
 
 _SPEEDS = {
@@ -23,10 +23,8 @@ _SPEEDS = {
 }
 
 
-class PtyModem:
+class PtyModem(StreamWire):
     """The carrier; `path` is what the computer opens: the slave, or the link to it that was asked for."""
-
-    has_circuits = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dce: Dce, link: Path | None = None) -> None:
         master, self._slave = os.openpty()
@@ -46,18 +44,6 @@ class PtyModem:
             raise
         dce.attached(self)
         self._stream.accept(True)
-
-    def send(self, data: bytes) -> None:
-        self._stream.send(data)
-
-    def backlog(self) -> int:
-        return self._stream.backlog()
-
-    def accept(self, more: bool) -> None:
-        self._stream.accept(more)
-
-    def circuits(self, *, dcd: bool, ri: bool, dsr: bool, cts: bool) -> None:
-        pass
 
     def speed(self) -> int:
         try:

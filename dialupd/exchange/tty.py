@@ -17,7 +17,7 @@ import termios
 import threading
 import tty
 
-from .fd import FdStream
+from .fd import FdStream, StreamWire
 from .port import Dce
 
 _TIOCMIWAIT = 0x545C
@@ -25,7 +25,7 @@ _CARRIES = termios.TIOCM_DSR | termios.TIOCM_CD
 _RATE = termios.B115200
 
 
-class TtyModem:
+class TtyModem(StreamWire):
     """The carrier; raises OSError when the port cannot be used."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dce: Dce, path: str) -> None:
@@ -46,15 +46,6 @@ class TtyModem:
             self._report_dtr()
             threading.Thread(target=self._watch, name=f"circuits of {path}", daemon=True).start()
         self._stream.accept(True)
-
-    def send(self, data: bytes) -> None:
-        self._stream.send(data)
-
-    def backlog(self) -> int:
-        return self._stream.backlog()
-
-    def accept(self, more: bool) -> None:
-        self._stream.accept(more)
 
     def circuits(self, *, dcd: bool, ri: bool, dsr: bool, cts: bool) -> None:
         if self.has_circuits and self._stream.open:

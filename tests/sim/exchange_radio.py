@@ -16,16 +16,14 @@ import select
 import socket
 from collections.abc import Awaitable, Callable
 
-from dialupd.exchange.fd import FdStream
+from dialupd.exchange.fd import FdStream, StreamWire
 from dialupd.exchange.port import Dce
 from dialupd.radio import DeviceClass, Phone, RadioError, RadioFault, Service
 from tests.sim.fake_radio import FakeRadio
 
 
-class SocketModem:
+class SocketModem(StreamWire):
     """The carrier: the phone's end of the line."""
-
-    has_circuits = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dce: Dce, fd: int) -> None:
         self._dce = dce
@@ -34,21 +32,6 @@ class SocketModem:
         self.closed = asyncio.Event()
         dce.attached(self)
         self._stream.accept(True)
-
-    def send(self, data: bytes) -> None:
-        self._stream.send(data)
-
-    def backlog(self) -> int:
-        return self._stream.backlog()
-
-    def accept(self, more: bool) -> None:
-        self._stream.accept(more)
-
-    def circuits(self, *, dcd: bool, ri: bool, dsr: bool, cts: bool) -> None:
-        """An RFCOMM socket shows none."""
-
-    def speed(self) -> int:
-        return 0
 
     @property
     def hung_up(self) -> bool:

@@ -27,7 +27,7 @@ from dbus_next.aio import MessageBus
 
 from dialupd.exchange.answers import Caller
 from dialupd.exchange.exchange import Exchange
-from dialupd.exchange.fd import FdStream
+from dialupd.exchange.fd import FdStream, StreamWire
 from dialupd.exchange.modem import SimModem
 from dialupd.exchange.port import Dce
 from tests.vm.air import Air
@@ -60,10 +60,8 @@ RECORD = """<?xml version="1.0" encoding="UTF-8"?>
 log = logging.getLogger("lab.phone")
 
 
-class RfcommModem:
+class RfcommModem(StreamWire):
     """The carrier of a modem: a connection that BlueZ hands over."""
-
-    has_circuits = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, dce: Dce, fd: int) -> None:
         self._dce = dce
@@ -71,21 +69,6 @@ class RfcommModem:
         self._stream = FdStream(loop, fd, received=dce.received, drained=dce.writable, closed=self.close)
         dce.attached(self)
         self._stream.accept(True)
-
-    def send(self, data: bytes) -> None:
-        self._stream.send(data)
-
-    def backlog(self) -> int:
-        return self._stream.backlog()
-
-    def accept(self, more: bool) -> None:
-        self._stream.accept(more)
-
-    def circuits(self, *, dcd: bool, ri: bool, dsr: bool, cts: bool) -> None:
-        pass
-
-    def speed(self) -> int:
-        return 0
 
     @property
     def open(self) -> bool:
